@@ -1,0 +1,19 @@
+"""Callbacks: they read what a step returned, log the diagnosis, and never change weights."""
+
+from callbacks.boundary_proportion import BoundaryProportion
+from callbacks.finite_loss import FiniteLoss
+from callbacks.metrics_csv import MetricsCSV
+from callbacks.prediction_writer import PredictionWriter
+from callbacks.rng_state import RNGState
+from callbacks.training_metrics import TrainingMetrics
+from callbacks.validation_line import ValidationLine
+
+__all__ = [
+    "BoundaryProportion",
+    "FiniteLoss",
+    "MetricsCSV",
+    "PredictionWriter",
+    "RNGState",
+    "TrainingMetrics",
+    "ValidationLine",
+]

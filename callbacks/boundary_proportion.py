@@ -1,0 +1,79 @@
+"""The paper's diagnosis: how many negatives stand at the decision boundary, and how many are easy."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from callbacks.window import Window, log_now
+from callbacks.windowed import WindowedCallback
+
+_STAGES = 3
+
+
+class BoundaryProportion(WindowedCallback):
+    """Logs the shares of B and S, violations, β and the two margins, for any objective.
+
+    Since the last log line and over all ranks: `boundary/proportion` (B) and `boundary/easy_proportion` (S) as shares
+    of the negatives, `boundary/violation_rate` (s_i ≥ s_w), `beta/{mean,min,max}` over selected negatives,
+    `margin/positive_to_boundary` (s_w − s_i over B) and `margin/boundary_to_easy` (mean over B minus mean over S, where
+    S is not empty). At the end of each third of training (the three stages of arXiv 2605.00327, Fig. 3) the first three
+    are logged once more over that third, as `boundary/stage_1/proportion` and so on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stage_window = Window()
+
+    def collect(self, window: Window, outputs: Mapping[str, Any], trainer: pl.Trainer) -> None:
+        """Adds a preference step; a supervised one has no negatives."""
+        if "boundary" not in outputs:
+            return
+        policy, mask, boundary = outputs["policy"], outputs["mask"], outputs["boundary"]
+        positive, negative = policy[:, :1], policy[:, 1:]
+        easy = mask & ~boundary
+        for target in (window, self._stage_window):
+            target.add("boundary/proportion", boundary.float(), mask)
+            target.add("boundary/easy_proportion", easy.float(), mask)
+            target.add("boundary/violation_rate", (negative >= positive).float(), mask)
+        window.add("margin/positive_to_boundary", positive - negative, boundary)
+        gap = _mean(negative, boundary) - _mean(negative, easy)
+        window.add("margin/boundary_to_easy", gap, boundary.any(dim=1) & easy.any(dim=1))
+        beta, selected = outputs["beta"], outputs["selected"]
+        window.add("beta/mean", beta, selected)
+        window.add_minimum("beta/min", beta, selected)
+        window.add_maximum("beta/max", beta, selected)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Collects and logs; the batch that completes a third also logs that third."""
+        before = self._steps.completed
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        stage = _stage_ended(before, trainer.global_step, int(trainer.estimated_stepping_batches))
+        if stage is not None:
+            shares = self._stage_window.reduce(trainer).items()
+            log_now(trainer, pl_module, {name.replace("/", f"/stage_{stage}/"): value for name, value in shares})
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restores both windows of a checkpoint."""
+        if self._restored is not None:
+            self._stage_window.load_state_dict(self._restored["stage"], pl_module.device)
+        super().on_train_start(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both windows so far."""
+        return {**super().state_dict(), "stage": self._stage_window.state_dict()}
+
+
+def _mean(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    return torch.where(where, values, 0.0).sum(dim=1) / where.sum(dim=1).clamp(min=1)
+
+
+def _stage_ended(before: int, after: int, total: int) -> int | None:
+    """The third (1, 2 or 3) whose last step is `after`."""
+    for stage in range(1, _STAGES + 1):
+        if before < -(-stage * total // _STAGES) <= after:
+            return stage
+    return None

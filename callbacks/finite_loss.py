@@ -1,0 +1,53 @@
+"""Stops a run whose loss is no longer a number, before a checkpoint can keep the damage."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from callbacks.window import StepCounter
+from datamodules.errors import InputError
+
+
+class FiniteLoss(pl.Callback):
+    """Raises when a loss was NaN or infinite.
+
+    Every loss is looked at on the device; the host asks at log steps, before validation and before a checkpoint is
+    written, so that no step waits and every checkpoint on disk is good.
+    """
+
+    def __init__(self) -> None:
+        self._finite: Tensor | None = None
+        self._steps = StepCounter()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts with no loss seen."""
+        self._finite = None
+        self._steps.start(trainer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Looks at the loss."""
+        finite = torch.isfinite(outputs["loss"].detach())
+        self._finite = finite if self._finite is None else self._finite & finite
+        if self._steps.logs_now(trainer):
+            self._require_finite(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Asks before time is spent on a validation."""
+        self._require_finite(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Asks before anything is written."""
+        self._require_finite(trainer)
+
+    def _require_finite(self, trainer: pl.Trainer) -> None:
+        if self._finite is not None and not self._finite.item():
+            raise InputError(
+                f"the loss became NaN or infinite at or before step {trainer.global_step}: the checkpoints on disk are "
+                "from before it; resume from the last one with a lower learning rate or stronger gradient clipping"
+            )

@@ -1,0 +1,124 @@
+"""From interactions to examples: a target, the history before it, and the split its time puts it in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.draws import Stream, random_bits
+from datamodules.errors import InputError
+from datamodules.interactions import Interactions
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One row per target interaction.
+
+    Attributes:
+        id: Row of the target in the source, shape [N]; every random draw of an example hangs on it.
+        user: Index of the user, shape [N].
+        target: Index of the item to predict, shape [N].
+        time: Time of the target, shape [N].
+        history: Items before the target, oldest first, right-aligned, -1 where there is none, shape [N, H].
+        split: Index into `SPLITS`, shape [N].
+        skipped_users: Users with too few interactions for even one example.
+    """
+
+    id: NDArray[np.int64]
+    user: NDArray[np.int32]
+    target: NDArray[np.int32]
+    time: NDArray[np.float64]
+    history: NDArray[np.int32]
+    split: NDArray[np.int8]
+    skipped_users: int
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+def time_cuts(time: NDArray[np.float64], train: float, val: float) -> tuple[float, float]:
+    """Finds the two global times that cut a log into train, val and test.
+
+    Args:
+        time: Times of all interactions, shape [N].
+        train: Share of interactions before the first cut.
+        val: Share between the cuts.
+
+    Returns:
+        The cuts; an interaction at a cut belongs to the later split.
+    """
+    ordered = np.sort(time)
+    first, second = (min(int(len(ordered) * share), len(ordered) - 1) for share in (train, train + val))
+    return float(ordered[first]), float(ordered[second])
+
+
+def build_examples(
+    log: Interactions,
+    min_history: int,
+    max_history: int,
+    seed: int,
+    train_share: float = 0.8,
+    val_share: float = 0.1,
+) -> Examples:
+    """Makes an example of every interaction that has enough history.
+
+    The order of interactions at the same time is drawn from the seed: ordered by id, "the next larger id"
+    alone would be a strong rule.
+
+    Args:
+        log: The interactions.
+        min_history: Fewest items before a target.
+        max_history: Most recent items that are kept.
+        seed: Decides the order of ties.
+        train_share: Share of interactions before the first global time cut.
+        val_share: Share of interactions between the two cuts.
+
+    Returns:
+        Examples in the order of the source.
+
+    Raises:
+        InputError: No user has enough history, or a split is empty.
+    """
+    rows = np.arange(len(log), dtype=np.int64)
+    tie = random_bits(seed, Stream.TIE_ORDER, rows, 1)[:, 0]
+    order = np.lexsort((tie, log.time, log.user))
+    user = log.user[order]
+    starts = np.flatnonzero(np.diff(user, prepend=-1))
+    lengths = np.diff(np.append(starts, len(user)))
+    position = np.arange(len(user)) - np.repeat(starts, lengths)
+    target_rows = np.flatnonzero(position >= min_history)
+    if not len(target_rows):
+        raise InputError(f"no user has more than {min_history} interactions: lower min_history or bring more data")
+    history = _histories(log.item[order], target_rows, position[target_rows], max_history)
+    source_rows = order[target_rows]
+    split = np.digitize(log.time[source_rows], time_cuts(log.time, train_share, val_share))
+    by_id = np.argsort(source_rows)
+    _require_all_splits(split)
+    return Examples(
+        id=source_rows[by_id],
+        user=log.user[source_rows][by_id],
+        target=log.item[source_rows][by_id],
+        time=log.time[source_rows][by_id],
+        history=history[by_id],
+        split=split[by_id].astype(np.int8),
+        skipped_users=int((lengths <= min_history).sum()),
+    )
+
+
+def _histories(
+    items: NDArray[np.int32], rows: NDArray[np.int64], position: NDArray[np.int64], max_history: int
+) -> NDArray[np.int32]:
+    back = np.arange(max_history, 0, -1)
+    index = rows[:, None] - back[None, :]
+    return np.where(position[:, None] >= back, items[np.maximum(index, 0)], np.int32(-1))
+
+
+def _require_all_splits(split: NDArray[np.int64]) -> None:
+    for index, name in enumerate(SPLITS):
+        if not (split == index).any():
+            raise InputError(
+                f"the {name} split is empty: the global time cuts leave no example in it; bring more data or lower "
+                "min_history"
+            )

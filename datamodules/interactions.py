@@ -1,0 +1,68 @@
+"""What every source is read into: who consumed what, when."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.errors import InputError
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """A user-item log in file order.
+
+    An LLM recommender knows an item by its title alone, so items whose titles are equal (after folding case
+    and white space) are one item here.
+
+    Attributes:
+        user: Index into `users`, shape [N].
+        item: Index into `titles`, shape [N].
+        time: Seconds since 1970 or any other monotone clock, shape [N].
+        users: The users' ids in the source.
+        titles: One distinct title per item, white space folded.
+        notes: What reading dropped or merged, one sentence each.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    time: NDArray[np.float64]
+    users: list[str]
+    titles: list[str]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+def fold_title(title: str) -> str:
+    """Folds white space, so that a title is one line and a line break can separate titles."""
+    return " ".join(title.split())
+
+
+def merge_titles(titles: list[str]) -> tuple[list[str], NDArray[np.int32]]:
+    """Merges items that a language model could not tell apart.
+
+    Args:
+        titles: One title per item of the source.
+
+    Returns:
+        The distinct folded titles in order of first appearance, and for every item of the source the index
+        of its title, shape [len(titles)].
+
+    Raises:
+        InputError: A title is empty.
+    """
+    index: dict[str, int] = {}
+    distinct: list[str] = []
+    of_item = np.empty(len(titles), dtype=np.int32)
+    for position, title in enumerate(titles):
+        folded = fold_title(title)
+        if not folded:
+            raise InputError(f"item {position} of the catalogue has an empty title: give every item a title")
+        key = folded.casefold()
+        if key not in index:
+            index[key] = len(distinct)
+            distinct.append(folded)
+        of_item[position] = index[key]
+    return distinct, of_item

@@ -1,0 +1,84 @@
+"""Which examples a rank sees, as a pure function of (seed, epoch, rank, batches already consumed)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from datamodules.draws import Stream, random_bits
+
+
+class TrainingSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, row): the epoch travels with the row, since a worker's copy of the data knows no epoch.
+
+    One permutation is drawn per epoch for all ranks. Consecutive blocks of `world_size * batch_size` rows form a
+    global batch, of which each rank takes its part, so 2 ranks with half the batch see what 1 rank sees.
+    The last incomplete global batch is dropped.
+
+    Args:
+        num_rows: Size of the data set.
+        batch_size: Rows per batch on this rank.
+        seed: Decides every permutation.
+        rank: This process.
+        world_size: All processes.
+        start_epoch: The epoch in which `consumed` counts.
+        consumed: Batches of that epoch that were trained on already.
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start_epoch: int = 0,
+        consumed: int = 0,
+    ) -> None:
+        self._num_rows = num_rows
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+        self._start = (start_epoch, consumed)
+        self._epoch = start_epoch
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of this rank in a whole epoch."""
+        return self._num_rows // (self._batch_size * self._world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before every epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        # The whole epoch, also after a resume: Lightning goes on counting batches where it stopped.
+        return self.num_batches * self._batch_size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        start_epoch, consumed = self._start
+        skip = consumed if self._epoch == start_epoch else 0
+        keys = random_bits(self._seed, Stream.EPOCH_ORDER, np.arange(self._num_rows), 1, self._epoch)[:, 0]
+        order = np.argsort(keys, kind="stable")[: self.num_batches * self._world_size * self._batch_size]
+        own = order.reshape(self.num_batches, self._world_size, self._batch_size)[skip:, self._rank].ravel()
+        return ((self._epoch, row) for row in own.tolist())
+
+
+class EvaluationSampler(Sampler[tuple[int, int]]):
+    """Every row exactly once over all ranks: strided, never padded.
+
+    Args:
+        num_rows: Size of the data set.
+        rank: This process.
+        world_size: All processes.
+    """
+
+    def __init__(self, num_rows: int, rank: int = 0, world_size: int = 1) -> None:
+        self._rows = range(rank, num_rows, world_size)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((0, row) for row in self._rows)

@@ -1,0 +1,16 @@
+"""Lightning modules: what trains, what ranks, and the command line."""
+
+from lightning_modules.language_model import LoRA, PretrainedLM, SmallLlama
+from lightning_modules.preference import PreferenceModule
+from lightning_modules.schedules import CosineWarmup, LinearWarmup
+from lightning_modules.supervised import SupervisedModule
+
+__all__ = [
+    "CosineWarmup",
+    "LinearWarmup",
+    "LoRA",
+    "PreferenceModule",
+    "PretrainedLM",
+    "SmallLlama",
+    "SupervisedModule",
+]

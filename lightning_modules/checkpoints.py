@@ -1,0 +1,73 @@
+"""What a checkpoint holds of a model: its trained weights and what they were trained on, never the frozen base."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from datamodules.errors import InputError
+from lightning_modules.language_model import Identity
+
+
+def trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """The entries of `state_dict` that training changes."""
+    return {key: value.detach() for key, value in module.state_dict(keep_vars=True).items() if value.requires_grad}
+
+
+def require_same_weights(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    """Refuses a state that does not hold all trained weights and no others.
+
+    Raises:
+        InputError: Names or shapes differ; loaded without strictness it would restore nothing and say nothing.
+    """
+    expected = {key: value.shape for key, value in trained_state(module).items()}
+    found = {key: value.shape for key, value in state.items()}
+    if wrong := sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)):
+        key = wrong[0]
+        raise InputError(
+            f"{where} does not fit the model: {len(wrong)} weights differ, the first is {key} with shape "
+            f"{found.get(key)} there and {expected.get(key)} here: use the model settings it was trained with"
+        )
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint without running any code from it.
+
+    Raises:
+        InputError: There is none, or it is broken.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint at {path}: run the stage that writes it first, or give another path")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler or zip reader meets
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} is no readable checkpoint ({reason}): use an earlier one or train again") from error
+    return checkpoint
+
+
+def require_same_model(found: Identity, expected: Identity, where: str) -> None:
+    """Refuses a checkpoint of another model.
+
+    Raises:
+        InputError: It lists every difference.
+    """
+    differences = [
+        f"{key} is {found.get(key)!r} there and {expected.get(key)!r} here"
+        for key in sorted(found.keys() | expected.keys())
+        if found.get(key) != expected.get(key)
+    ]
+    if differences:
+        raise InputError(f"{where} is of another model: {'; '.join(differences)}: use the settings it was trained with")
+
+
+def digest(state: dict[str, Tensor]) -> str:
+    """Identifies weights by their bytes."""
+    total = hashlib.sha256()
+    for key in sorted(state):
+        total.update(key.encode())
+        total.update(state[key].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]

@@ -1,0 +1,116 @@
+"""The command line: LightningCLI with a folder per run, checkpoints that resume exactly, and errors of one line."""
+
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+from callbacks import FiniteLoss, MetricsCSV, PredictionWriter, RNGState, TrainingMetrics, ValidationLine
+from datamodules.errors import InputError
+from lightning_modules.run_folder import RunRecord, require_same_config, resolve_checkpoint, run_folder
+
+_TRAINER_DEFAULTS = {
+    "max_epochs": -1,
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,
+    # The data modules' samplers know the ranks; Lightning's would pad evaluation with duplicates.
+    "use_distributed_sampler": False,
+}
+
+
+@dataclass
+class WandbSettings:
+    """Weights & Biases.
+
+    Attributes:
+        mode: `offline` keeps the run on disk (`wandb sync` uploads it, `wandb leet` shows it), `online` sends it,
+            `disabled` leaves metrics.csv alone.
+        project: Project name.
+        name: Run name; None takes the run's folder.
+    """
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    project: str = "dynamicpo"
+    name: str | None = None
+
+
+class DynamicPOCLI(LightningCLI):
+    """`fit`, `validate`, `test` and `predict` of one config."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds what every run has, so that a config's own `callbacks:` cannot replace it."""
+        parser.add_class_arguments(WandbSettings, "wandb")
+        parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        common = {"save_top_k": 1, "enable_version_counter": False, "auto_insert_metric_name": False}
+        best = {"filename": "best", "monitor": "val/hit_ratio@1", "mode": "max", **common}
+        last = {"filename": "last", "every_n_train_steps": 50, **common}
+        for name, settings in {"best_checkpoint": best, "last_checkpoint": last}.items():
+            parser.set_defaults({f"{name}.{key}": value for key, value in settings.items()})
+        parser.link_arguments("seed_everything", "data.init_args.order_seed")
+
+    def before_instantiate_classes(self) -> None:
+        """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
+        config = self.config[self.subcommand]
+        if config.trainer.default_root_dir is None:
+            config.trainer.default_root_dir = str(run_folder([str(path) for path in config.config or []]))
+        folder = Path(config.trainer.default_root_dir)
+        for name in ("best_checkpoint", "last_checkpoint"):
+            config[name].dirpath = str(folder / "checkpoints")
+        if config.ckpt_path is not None:
+            config.ckpt_path = resolve_checkpoint(config.ckpt_path, folder)
+            if self.subcommand == "fit":
+                record = RunRecord(self._parser("fit"), config)
+                require_same_config(config.ckpt_path, record.computed_settings())
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds the loggers and the callbacks that every run has."""
+        config = self._get(self.config_init, "trainer")
+        folder = config["default_root_dir"]
+        if config["logger"] is None:
+            kwargs["logger"] = self._loggers(folder)
+        own = [FiniteLoss(), TrainingMetrics(), RNGState(), ValidationLine(), PredictionWriter(folder)]
+        if config["enable_progress_bar"] is not False:
+            own.append(TQDMProgressBar())
+        kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
+        return super().instantiate_trainer(**kwargs)
+
+    def _loggers(self, folder: str) -> list[Logger]:
+        loggers: list[Logger] = [MetricsCSV(folder)]
+        wandb: WandbSettings = self._get(self.config_init, "wandb")
+        if wandb.mode != "disabled":
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            name = wandb.name or "-".join(Path(folder).parts[-2:])
+            loggers.append(WandbLogger(name=name, project=wandb.project, save_dir=folder, offline=wandb.mode == "offline"))
+        return loggers
+
+
+def main(args: ArgsType = None) -> None:
+    """Runs the command line.
+
+    Args:
+        args: Arguments to parse; None takes the process's.
+    """
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*mid-epoch.*|.*dataloader is not resumable.*")
+    try:
+        DynamicPOCLI(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=RunRecord,
+            trainer_defaults=_TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            args=args,
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,163 @@
+"""Language models as a config describes them: built small from scratch, or loaded pretrained, with or without LoRA."""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from datamodules.errors import InputError
+
+POLICY, REFERENCE = "policy", "reference"
+
+Identity = dict[str, Any]
+
+
+class LanguageModel(ABC):
+    """A recipe for a causal language model."""
+
+    @abstractmethod
+    def build(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+        """Makes the model for a tokenizer.
+
+        Raises:
+            InputError: The model cannot be loaded or does not fit the tokenizer.
+        """
+
+    @abstractmethod
+    def identity(self) -> Identity:
+        """Says in plain types what `build` makes; a checkpoint keeps it and is refused where it differs."""
+
+
+class SmallLlama(LanguageModel):
+    """A Llama with random weights, sized by the config; its vocabulary is the tokenizer's.
+
+    Args:
+        hidden_size: Width.
+        num_hidden_layers: Depth.
+        num_attention_heads: Query heads.
+        num_key_value_heads: Key and value heads; None means as many as query heads.
+        intermediate_size: Width of the feed-forward layer; None means four times the width.
+        max_position_embeddings: Longest prompt with a response.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 128,
+        num_hidden_layers: int = 2,
+        num_attention_heads: int = 4,
+        num_key_value_heads: int | None = None,
+        intermediate_size: int | None = None,
+        max_position_embeddings: int = 512,
+    ) -> None:
+        self._settings = {
+            "hidden_size": hidden_size,
+            "num_hidden_layers": num_hidden_layers,
+            "num_attention_heads": num_attention_heads,
+            "num_key_value_heads": num_key_value_heads or num_attention_heads,
+            "intermediate_size": intermediate_size or 4 * hidden_size,
+            "max_position_embeddings": max_position_embeddings,
+        }
+
+    def build(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+        """Draws weights from the global seed alone, whatever random numbers were used since it was set."""
+        config = LlamaConfig(
+            **self._settings,
+            vocab_size=len(tokenizer),
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            attn_implementation="sdpa",
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch.initial_seed())
+            return LlamaForCausalLM(config)
+
+    def identity(self) -> Identity:
+        """The class and its sizes."""
+        return {"model": "SmallLlama", **self._settings}
+
+
+class PretrainedLM(LanguageModel):
+    """A pretrained causal language model.
+
+    Args:
+        name: Hub name or local folder.
+        revision: Commit or tag on the hub.
+        dtype: Type of the loaded weights.
+    """
+
+    def __init__(
+        self, name: str, revision: str | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
+    ) -> None:
+        self.name = name
+        self.revision = revision
+        self.dtype = dtype
+
+    def build(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+        """Loads the weights with SDPA attention, which takes the packed mask."""
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                self.name, revision=self.revision, dtype=getattr(torch, self.dtype), attn_implementation="sdpa"
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"no language model at {self.name!r} ({reason}): give a hub name that can be reached or a local folder"
+            ) from error
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            raise InputError(
+                f"the tokenizer has {len(tokenizer)} tokens and {self.name!r} only "
+                f"{model.get_input_embeddings().num_embeddings}: set data.tokenizer to the model's own"
+            )
+        return model
+
+    def identity(self) -> Identity:
+        """Name, revision and type of the weights."""
+        return {"model": self.name, "revision": self.revision, "dtype": self.dtype}
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank adapters (arXiv 2106.09685).
+
+    Attributes:
+        rank: r.
+        alpha: Scale; the update is alpha / r · BA.
+        dropout: In supervised training; preference training sets it to 0.
+        target_modules: Names of the linear layers that are adapted.
+    """
+
+    rank: int = 8
+    alpha: int = 32
+    dropout: float = 0.1
+    target_modules: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
+
+    def apply(self, model: PreTrainedModel) -> PeftModel:
+        """Adds the trained adapter and freezes the base."""
+        return get_peft_model(model, self.config(), adapter_name=POLICY)
+
+    def config(self) -> LoraConfig:
+        """Says the same in PEFT's words."""
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=list(self.target_modules),
+            task_type="CAUSAL_LM",
+        )
+
+    def identity(self) -> Identity:
+        """Every setting but dropout, which changes no weight's shape or meaning."""
+        settings = asdict(self)
+        del settings["dropout"]
+        return {f"lora_{key}": value for key, value in settings.items()}
+
+
+def causal_lm(policy: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The causal language model inside, adapters in place."""
+    return policy.get_base_model() if isinstance(policy, PeftModel) else policy

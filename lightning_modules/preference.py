@@ -1,0 +1,120 @@
+"""Stage 2: preference optimisation of the policy against its frozen reference."""
+
+from typing import Any
+
+from torch import nn
+
+from datamodules.batches import Batch
+from datamodules.errors import InputError
+from lightning_modules.checkpoints import (
+    digest,
+    read_checkpoint,
+    require_same_model,
+    require_same_weights,
+    trained_state,
+)
+from lightning_modules.language_model import LanguageModel, LoRA
+from lightning_modules.recommender import LanguageModelRecommender, OptimizerFactory, SchedulerFactory
+from lightning_modules.reference import Reference, freeze_reference
+from lightning_modules.scoring import response_log_probs
+from losses import ResponseScores, three_means_boundary
+from losses.objective import Objective
+
+
+class PreferenceModule(LanguageModelRecommender):
+    """Minimises a multi-negative preference objective, averaged over examples.
+
+    Dropout is off: the forward that decides B, S and β must be the one that is trained.
+
+    Args:
+        language_model: What to build or load; the same as in stage 1.
+        objective: Any objective of `losses`.
+        optimizer: Takes the trained parameters.
+        lr_scheduler: Takes the optimiser and the number of steps.
+        lora: Adapters; None trains all weights.
+        init_from: Checkpoint of stage 1, policy and reference at the start; None starts from the language model.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        objective: Objective,
+        optimizer: OptimizerFactory,
+        lr_scheduler: SchedulerFactory | None = None,
+        lora: LoRA | None = None,
+        init_from: str | None = None,
+    ) -> None:
+        super().__init__(language_model, optimizer, lr_scheduler, lora)
+        self.objective = objective
+        self.init_from = init_from
+        self.reference: Reference | None = None
+        self._reference_digest = ""
+
+    def configure_model(self) -> None:
+        """Builds the policy and, to train, loads stage 1 into it and freezes the reference.
+
+        Raises:
+            InputError: Stage 1's checkpoint is missing or of another model.
+        """
+        if self.policy is not None:
+            return
+        super().configure_model()
+        if not self.trainer.training:
+            return
+        if self.init_from is not None:
+            checkpoint = read_checkpoint(self.init_from)
+            require_same_model(checkpoint.get("language_model", {}), self._identity, self.init_from)
+            require_same_weights(self, checkpoint["state_dict"], self.init_from)
+            self.load_state_dict(checkpoint["state_dict"], strict=False)
+        self._reference_digest = digest(trained_state(self))
+        if self.objective.needs_reference:
+            self.reference = freeze_reference(self.policy)
+        _turn_dropout_off(self.policy)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Computes the loss, and the facts that callbacks read.
+
+        Returns:
+            `loss`; and detached: `policy` [B, 1 + K], `rewards` [B, 1 + K], `mask`, `boundary`, `selected` and `beta`
+            [B, K] (see `losses`); `boundary` is the paper's B under the current policy, for every objective.
+        """
+        reference = None if self.reference is None else self.reference(batch.packed)
+        policy = self.score(batch)
+        lengths = batch.packed.lengths
+        scores = ResponseScores(policy, reference, mask=lengths[:, 1:] > 0, lengths=lengths, draws=batch.draws)
+        out = self.objective(scores)
+        return {
+            "loss": out.loss.mean(),
+            "policy": policy.detach(),
+            "rewards": out.rewards,
+            "mask": lengths[:, 1:] > 0,
+            "boundary": three_means_boundary(scores),
+            "selected": out.selected,
+            "beta": out.beta,
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps trained weights only, and which reference they were trained against."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["reference"] = self._reference_digest
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Checks a checkpoint before Lightning loads it.
+
+        Raises:
+            InputError: The checkpoint is of another model, or training would go on against another reference.
+        """
+        super().on_load_checkpoint(checkpoint)
+        if self._reference_digest and checkpoint.get("reference") != self._reference_digest:
+            raise InputError(
+                f"the checkpoint was trained against reference {checkpoint.get('reference')}, {self.init_from} is "
+                f"{self._reference_digest}: restore the stage 1 checkpoint it started from, or start over"
+            )
+
+
+def _turn_dropout_off(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0

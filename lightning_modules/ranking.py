@@ -1,0 +1,91 @@
+"""Ranking candidates, and what it is judged by."""
+
+from abc import abstractmethod
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from datamodules.batches import Batch
+
+
+def rank_of(scores: Tensor, positive: Tensor) -> Tensor:
+    """Ranks the positive among the candidates, best is 0.
+
+    Equal scores are ranked in the order of the list, which is random per example: an expected rank, so that a
+    rule that scores everything alike gets chance. A score that is not a number ranks last.
+
+    Args:
+        scores: Shape [B, C].
+        positive: Column of the positive, shape [B].
+
+    Returns:
+        Ranks, shape [B].
+    """
+    scores = torch.nan_to_num(scores, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    own = scores.gather(1, positive[:, None])
+    earlier = torch.arange(scores.shape[1], device=scores.device) < positive[:, None]
+    return ((scores > own) | ((scores == own) & earlier)).sum(dim=1)
+
+
+class RankingMetrics(nn.Module):
+    """hit_ratio@1, hit_ratio@5, ndcg@5 and mrr with one relevant item, over all examples of all ranks.
+
+    Args:
+        prefix: `val/` or `test/`.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+        names = ("hit_ratio@1", "hit_ratio@5", "ndcg@5", "mrr")
+        self._metrics = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
+
+    def update(self, scores: Tensor, positive: Tensor) -> None:
+        """Adds a batch; shapes as in `rank_of`."""
+        rank = rank_of(scores, positive).float()
+        values = {
+            "hit_ratio@1": rank < 1,
+            "hit_ratio@5": rank < 5,
+            "ndcg@5": torch.where(rank < 5, 1 / torch.log2(rank + 2), 0.0),
+            "mrr": 1 / (rank + 1),
+        }
+        for name, value in values.items():
+            self._metrics[name].update(value.float())
+
+    def named(self) -> dict[str, MeanMetric]:
+        """The metrics under the names they are logged by."""
+        return {f"{self._prefix}{name}": metric for name, metric in self._metrics.items()}
+
+
+class RankingModule(pl.LightningModule):
+    """Anything that scores candidates: a language model or a rule that counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.val_metrics = RankingMetrics("val/")
+        self.test_metrics = RankingMetrics("test/")
+
+    @abstractmethod
+    def candidate_scores(self, batch: Batch) -> Tensor:
+        """Scores every candidate, higher is better, shape [B, C]."""
+
+    def _evaluate(self, batch: Batch, metrics: RankingMetrics) -> None:
+        metrics.update(self.candidate_scores(batch), batch.positive)
+        self.log_dict(metrics.named(), on_step=False, on_epoch=True, batch_size=len(batch))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Ranks the candidates of a batch."""
+        self._evaluate(batch, self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Ranks the candidates of a batch."""
+        self._evaluate(batch, self.test_metrics)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Returns what `callbacks.PredictionWriter` writes: ids [B], users [B], positives [B], items and scores [B, C]."""
+        positive = batch.items.gather(1, batch.positive[:, None])[:, 0]
+        scores = self.candidate_scores(batch)
+        return {"id": batch.id, "user": batch.user, "positive": positive, "items": batch.items, "scores": scores}

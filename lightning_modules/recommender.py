@@ -1,0 +1,95 @@
+"""What supervised and preference training share: a language model that ranks, its optimiser, its checkpoints."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from peft import PeftModel
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import PreTrainedModel
+
+from datamodules.batches import Batch
+from datamodules.tokenization import tokenizer_fingerprint
+from lightning_modules.checkpoints import require_same_model, require_same_weights, trained_state
+from lightning_modules.language_model import Identity, LanguageModel, LoRA, causal_lm
+from lightning_modules.ranking import RankingModule
+from lightning_modules.scoring import response_log_probs
+
+OptimizerFactory = Callable[[Any], Optimizer]
+SchedulerFactory = Callable[[Optimizer, int], LRScheduler]
+
+
+class LanguageModelRecommender(RankingModule):
+    """A language model that ranks candidates by log π(y | x).
+
+    Args:
+        language_model: What to build or load.
+        optimizer: Takes the trained parameters.
+        lr_scheduler: Takes the optimiser and the number of steps; stepped after every optimiser step.
+        lora: Adapters; None trains all weights.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        optimizer: OptimizerFactory,
+        lr_scheduler: SchedulerFactory | None = None,
+        lora: LoRA | None = None,
+    ) -> None:
+        super().__init__()
+        self.language_model = language_model
+        self.lora = lora
+        self.policy: PreTrainedModel | PeftModel | None = None
+        self._optimizer = optimizer
+        self._lr_scheduler = lr_scheduler
+        self._identity: Identity = {}
+        # Frozen weights are not in a checkpoint; `require_same_weights` checks that all others are.
+        self.strict_loading = False
+
+    def configure_model(self) -> None:
+        """Builds the policy; Lightning calls it once the data, and so the tokenizer, are there."""
+        if self.policy is not None:
+            return
+        tokenizer = self.trainer.datamodule.tokenizer
+        model = self.language_model.build(tokenizer)
+        self.policy = self.lora.apply(model) if self.lora else model
+        lora = self.lora.identity() if self.lora else {}
+        self._identity = {**self.language_model.identity(), **lora, "tokenizer": tokenizer_fingerprint(tokenizer)}
+
+    def on_fit_start(self) -> None:
+        """Enters training mode: `from_pretrained` returns evaluation mode and Lightning would keep it."""
+        self.train()
+        trained = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+        rank_zero_info(f"training {trained:,} of {sum(p.numel() for p in self.parameters()):,} parameters")
+
+    def score(self, batch: Batch) -> Tensor:
+        """Computes log π(y | x) of every response under the policy, shape [B, R]."""
+        return response_log_probs(causal_lm(self.policy), batch.packed)
+
+    def candidate_scores(self, batch: Batch) -> Tensor:
+        """Ranks by log π(y | x), shape [B, C]."""
+        return self.score(batch)
+
+    def configure_optimizers(self) -> Any:
+        """Optimises the parameters that are trained; the schedule runs over all of the trainer's steps."""
+        optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        if self._lr_scheduler is None:
+            return optimizer
+        scheduler = self._lr_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps trained weights only, and says of which model."""
+        checkpoint["state_dict"] = trained_state(self)
+        checkpoint["language_model"] = self._identity
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Checks a checkpoint before Lightning loads it.
+
+        Raises:
+            InputError: It is of another model.
+        """
+        require_same_model(checkpoint.get("language_model", {}), self._identity, "the checkpoint")
+        require_same_weights(self, checkpoint["state_dict"], "the checkpoint")

@@ -1,0 +1,131 @@
+"""A run's folder: its config's path under `outputs/`, and what Lightning leaves to be put there."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.cli import SaveConfigCallback
+
+from callbacks import MetricsCSV
+from datamodules.errors import InputError
+from lightning_modules.checkpoints import read_checkpoint
+
+CONFIGS, OUTPUTS = Path("configs"), Path("outputs")
+
+# Settings that change how fast a run is, not what it computes.
+_FREE = ("data.init_args.num_workers", "data.init_args.cache_dir", "data.init_args.eval_batch_size")
+
+
+def run_folder(config_files: list[str]) -> Path:
+    """Maps `configs/quickstart/sft.yaml` to `outputs/quickstart/sft`; overlays after the first file change nothing."""
+    if not config_files:
+        return OUTPUTS / "run"
+    path = Path(config_files[0]).with_suffix("")
+    parts = path.parts
+    if CONFIGS.name in parts:
+        return OUTPUTS.joinpath(*parts[len(parts) - parts[::-1].index(CONFIGS.name) :])
+    return OUTPUTS / path.name
+
+
+def resolve_checkpoint(ckpt_path: str, folder: Path) -> str:
+    """Maps `best` and `last` to the run's own files.
+
+    Raises:
+        InputError: There is no such file. Lightning would warn and start over.
+    """
+    path = folder / "checkpoints" / f"{ckpt_path}.ckpt" if ckpt_path in ("best", "last") else Path(ckpt_path)
+    if not path.is_file():
+        raise InputError(
+            f"--ckpt_path {ckpt_path}: there is no {path}: leave --ckpt_path out to start from the beginning, or give "
+            "the path of a checkpoint"
+        )
+    return str(path)
+
+
+def require_same_config(path: str, config: dict[str, Any]) -> None:
+    """Refuses to resume a run under other settings, which would silently be another experiment.
+
+    Args:
+        path: The checkpoint.
+        config: `model` and `data` as they are asked for now, in plain types.
+
+    Raises:
+        InputError: It lists every difference.
+    """
+    saved = read_checkpoint(path).get("config")
+    if saved is None:
+        raise InputError(f"{path} was not written by train.py: it does not say which settings it was trained with")
+    then, now = _flat(saved), _flat(config)
+    differences = [
+        f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key) and not key.startswith(_FREE)
+    ]
+    if differences:
+        raise InputError(
+            f"{path} was trained with other settings: {'; '.join(differences)}: resume with the old ones, or start a "
+            "new run without --ckpt_path"
+        )
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {key: leaf for name, value in tree.items() for key, leaf in _flat(value, f"{prefix}.{name}").items()}
+    return {prefix.removeprefix("."): tree}
+
+
+class RunRecord(SaveConfigCallback):
+    """Keeps what a run was: `config.yaml`, the settings inside every checkpoint, and metrics.csv in step with it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, overwrite=True, save_to_log_dir=False, **kwargs)
+        self._num_lines: int | None = None
+
+    def plain_config(self) -> dict[str, Any]:
+        """The whole configuration in plain types."""
+        dump: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_link_targets=False))
+        return dump
+
+    def computed_settings(self) -> dict[str, Any]:
+        """What decides the result: `model` and `data`."""
+        config = self.plain_config()
+        return {"model": config["model"], "data": config["data"]}
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Writes `config.yaml` and tells the loggers; a test or prediction leaves the training's file alone."""
+        path = Path(trainer.default_root_dir) / self.config_filename
+        if stage == "fit" or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.parser.save(self.config, path, skip_none=False, overwrite=True)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.plain_config())
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begins metrics.csv, or cuts it where the checkpoint was written."""
+        for logger in _csv_loggers(trainer):
+            if self._num_lines is None:
+                logger.restart()
+            else:
+                logger.keep(self._num_lines)
+        if self._num_lines is not None:
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            pl_module.print(f"resumed after step {trainer.global_step}; learning rate {rate:g}, from the checkpoint")
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Stores the settings."""
+        checkpoint["config"] = self.computed_settings()
+        checkpoint["metrics_lines"] = max([logger.num_lines() for logger in _csv_loggers(trainer)], default=0)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Learns where metrics.csv stood."""
+        if trainer.training:
+            self._num_lines = checkpoint["metrics_lines"]
+
+
+def _csv_loggers(trainer: pl.Trainer) -> list[MetricsCSV]:
+    return [logger for logger in trainer.loggers if isinstance(logger, MetricsCSV)]

@@ -1,0 +1,56 @@
+"""Stage 1: supervised fine-tuning on the positive, and on the history with a weight."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datamodules.batches import Batch
+from lightning_modules.language_model import LanguageModel, LoRA, causal_lm
+from lightning_modules.recommender import LanguageModelRecommender, OptimizerFactory, SchedulerFactory
+from lightning_modules.scoring import hidden_states, token_log_probs
+
+
+class SupervisedModule(LanguageModelRecommender):
+    """Maximises log π(positive | prompt) + w · log π(history).
+
+    The loss of an example is the sum over the answer's tokens, EOS included, of −log p, plus `history_weight` times
+    the same sum over the history's tokens; a batch's loss is the mean over examples.
+
+    Args:
+        language_model: What to build or load.
+        optimizer: Takes the trained parameters.
+        lr_scheduler: Takes the optimiser and the number of steps.
+        lora: Adapters; None trains all weights.
+        history_weight: w; a model from scratch learns titles from it, a pretrained one hardly needs it.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        optimizer: OptimizerFactory,
+        lr_scheduler: SchedulerFactory | None = None,
+        lora: LoRA | None = None,
+        history_weight: float = 0.0,
+    ) -> None:
+        super().__init__(language_model, optimizer, lr_scheduler, lora)
+        if history_weight < 0:
+            raise ValueError(f"history_weight={history_weight} must not be negative")
+        self.history_weight = history_weight
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Computes the loss; also returns each answer's log-probability, [B, 1]."""
+        model = causal_lm(self.policy)
+        hidden, head, packed = hidden_states(model, batch.packed), model.get_output_embeddings(), batch.packed
+        tokens = token_log_probs(head, hidden, packed.source, packed.source_of, packed.target)
+        answer = torch.where(packed.token_mask, tokens, 0.0).sum(dim=-1)
+        loss = -answer.sum() / len(batch)
+        if self.history_weight > 0:
+            loss = loss + self.history_weight * self._history_loss(batch, hidden)
+        return {"loss": loss, "policy": answer.detach()}
+
+    def _history_loss(self, batch: Batch, hidden: Tensor) -> Tensor:
+        history = batch.packed.history
+        everywhere = torch.arange(len(history.target), device=hidden.device)
+        head = causal_lm(self.policy).get_output_embeddings()
+        return -token_log_probs(head, hidden, history.source, everywhere, history.target).sum() / len(batch)
