@@ -2,6 +2,7 @@
 
 from callbacks.boundary_proportion import BoundaryProportion
 from callbacks.finite_loss import FiniteLoss
+from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.prediction_writer import PredictionWriter
 from callbacks.rng_state import RNGState
@@ -11,6 +12,7 @@ from callbacks.validation_line import ValidationLine
 __all__ = [
     "BoundaryProportion",
     "FiniteLoss",
+    "LastCheckpoint",
     "MetricsCSV",
     "PredictionWriter",
     "RNGState",

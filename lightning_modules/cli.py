@@ -1,19 +1,21 @@
 """The command line: LightningCLI with a folder per run, checkpoints that resume exactly, and errors of one line."""
 
+import logging
 import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import wandb
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from callbacks import FiniteLoss, MetricsCSV, PredictionWriter, RNGState, TrainingMetrics, ValidationLine
+from callbacks import FiniteLoss, LastCheckpoint, MetricsCSV, PredictionWriter, RNGState, TrainingMetrics, ValidationLine
 from datamodules.errors import InputError
-from lightning_modules.run_folder import RunRecord, require_same_config, resolve_checkpoint, run_folder
+from lightning_modules.run_folder import RunRecord, require_same_config, resolve_checkpoint, run_folder, wandb_run_id
 
 _TRAINER_DEFAULTS = {
     "max_epochs": -1,
@@ -47,12 +49,9 @@ class DynamicPOCLI(LightningCLI):
         """Adds what every run has, so that a config's own `callbacks:` cannot replace it."""
         parser.add_class_arguments(WandbSettings, "wandb")
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
-        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
-        common = {"save_top_k": 1, "enable_version_counter": False, "auto_insert_metric_name": False}
-        best = {"filename": "best", "monitor": "val/hit_ratio@1", "mode": "max", **common}
-        last = {"filename": "last", "every_n_train_steps": 50, **common}
-        for name, settings in {"best_checkpoint": best, "last_checkpoint": last}.items():
-            parser.set_defaults({f"{name}.{key}": value for key, value in settings.items()})
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        best = {"filename": "best", "monitor": "val/hit_ratio@1", "mode": "max", "enable_version_counter": False}
+        parser.set_defaults({f"best_checkpoint.{key}": value for key, value in best.items()})
         parser.link_arguments("seed_everything", "data.init_args.order_seed")
 
     def before_instantiate_classes(self) -> None:
@@ -83,11 +82,20 @@ class DynamicPOCLI(LightningCLI):
 
     def _loggers(self, folder: str) -> list[Logger]:
         loggers: list[Logger] = [MetricsCSV(folder)]
-        wandb: WandbSettings = self._get(self.config_init, "wandb")
-        if wandb.mode != "disabled":
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            name = wandb.name or "-".join(Path(folder).parts[-2:])
-            loggers.append(WandbLogger(name=name, project=wandb.project, save_dir=folder, offline=wandb.mode == "offline"))
+        settings: WandbSettings = self._get(self.config_init, "wandb")
+        # A prediction logs nothing, and an empty offline segment would hide the training's from `wandb leet`.
+        if settings.mode != "disabled" and self.subcommand != "predict":
+            new = self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None
+            loggers.append(
+                WandbLogger(
+                    name=settings.name or "-".join(Path(folder).parts[-2:]),
+                    project=settings.project,
+                    save_dir=folder,
+                    offline=settings.mode == "offline",
+                    id=wandb_run_id(Path(folder), new),
+                    settings=wandb.Settings(console="off", quiet=True),
+                )
+            )
         return loggers
 
 
@@ -97,8 +105,7 @@ def main(args: ArgsType = None) -> None:
     Args:
         args: Arguments to parse; None takes the process's.
     """
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*mid-epoch.*|.*dataloader is not resumable.*")
+    _silence_what_is_answered()
     try:
         DynamicPOCLI(
             LightningModule,
@@ -114,3 +121,21 @@ def main(args: ArgsType = None) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        if wandb.run is not None:
+            wandb.finish()
+
+
+def _silence_what_is_answered() -> None:
+    """Hides advice that this project has followed in its own way, and advertisements."""
+    for message in (
+        ".*does not have many workers.*",  # packing a batch takes 5 ms; `num_workers` is a setting
+        ".*your dataloader is not resumable.*",  # the sampler goes on where the checkpoint stopped
+        r".*module\(s\) in eval mode at the start of training.*",  # the frozen reference
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*args parameter is intended to run from within Python.*",
+        ".*Checkpoint directory .* exists and is not empty.*",  # a run's folder is its own
+        ".*gradient_checkpointing.* is deprecated.*",  # asked by peft, not by us
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())

@@ -1,5 +1,6 @@
 """A run's folder: its config's path under `outputs/`, and what Lightning leaves to be put there."""
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def resolve_checkpoint(ckpt_path: str, folder: Path) -> str:
             "the path of a checkpoint"
         )
     return str(path)
+
+
+def wandb_run_id(folder: Path, new: bool) -> str:
+    """Keeps a run's id beside its checkpoints, so that a resume, a test and a prediction belong to the run.
+
+    Args:
+        folder: The run's folder.
+        new: Whether a new run begins.
+    """
+    path = folder / "wandb_run_id"
+    if new or not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_hex(4))
+    return path.read_text()
 
 
 def require_same_config(path: str, config: dict[str, Any]) -> None:

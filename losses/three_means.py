@@ -52,26 +52,23 @@ def top_cluster_floor(ranked: Tensor) -> Tensor:
         `[N, 1]`.
     """
     scatter = _scatter(ranked)
-    # A cut is where a value is followed by a smaller one, or by nothing.
-    following = torch.nn.functional.pad(ranked[:, 1:], (0, 1), value=-torch.inf)
-    barred = torch.where(ranked > following, 0.0, torch.inf)
-    end = (ranked > -torch.inf).sum(dim=1).sub(1).clamp(min=0)
-    top = scatter[:, 0] + barred
-    middle = scatter[:, 1:]
-    bottom = middle.gather(2, end[:, None, None].expand(-1, middle.shape[1], 1)).squeeze(2) + barred
-    # Indices of `cost`: the last value of the top cluster. A middle that ends before it starts counts as
-    # empty, and its bottom then overlaps the top, which only costs more: it needs no ban.
+    top, middle = scatter[:, 0], scatter[:, 1:]
+    last = (ranked > -torch.inf).sum(dim=1).sub(1).clamp(min=0)
+    bottom = middle.gather(2, last[:, None, None].expand(-1, middle.shape[1], 1)).squeeze(2)
+    # Indexed by the last value of the top cluster, and inside the minimum by that of the middle one. Splits
+    # that are none need no ban, they only cost more: a middle that ends before it starts counts as empty and
+    # its bottom overlaps the top; a cluster that reaches past the last value takes in more points. Nor do
+    # cuts between equal values: the cost is concave in how many of them go to either side.
     cost = top + (middle + bottom[:, None, :]).amin(dim=2)
     best = cost <= cost.amin(dim=1, keepdim=True) * (1 + TIE)
-    return torch.where(best, ranked, ranked[:, :1]).amin(dim=1, keepdim=True)
+    return torch.where(best, ranked, torch.inf).amin(dim=1, keepdim=True)
 
 
 def _scatter(ranked: Tensor) -> Tensor:
     """Sum of squared deviations from the mean, of every interval of every row.
 
     As Σ_{p<q} (x_p − x_q)² / n: only differences and positive terms, so each result is right to a few units
-    in its last place, however far from 0 the values lie. Matrix products, because cumulative sums on CUDA are
-    not deterministic.
+    in its last place, however far from 0 the values lie.
 
     Args:
         ranked: `[N, K]` float64, −inf where nothing is.
@@ -80,10 +77,24 @@ def _scatter(ranked: Tensor) -> Tensor:
         `[N, K + 1, K]`; [n, i, j] belongs to the values from i to j, both included, and is 0 where i ≥ j.
     """
     size = ranked.shape[1]
+    position = torch.arange(size + 1, device=ranked.device)
+    counts = position[:size] - position[:, None] + 1
     values = torch.where(ranked > -torch.inf, ranked, 0.0)
-    squares = (values[:, :, None] - values[:, None, :]).square().triu(1)
-    ones = ranked.new_ones(size + 1, size)
-    counts = (
-        torch.arange(size, device=ranked.device) - torch.arange(size + 1, device=ranked.device)[:, None] + 1
-    )
-    return ones.triu() @ squares @ ones[:size].triu() / counts.clamp(min=1)
+    squares = (values[:, :, None] - values[:, None, :]).square() * (counts[1:] > 0)
+    # On the CPU a product would wake the thread pool for microseconds of work, and wait for it where the
+    # machine is busy. On CUDA a cumulative sum is refused where Lightning is told to be deterministic.
+    sums = _interval_sums(squares) if ranked.device.type == "cpu" else _interval_sums_as_products(squares)
+    return sums / counts.clamp(min=1)
+
+
+def _interval_sums(squares: Tensor) -> Tensor:
+    """Sum over p ≥ i and q ≤ j of `[N, K, K]`, for i up to K: `[N, K + 1, K]`."""
+    sums = squares.cumsum(dim=2).flip(1).cumsum(dim=1).flip(1)
+    return torch.nn.functional.pad(sums, (0, 0, 0, 1))
+
+
+def _interval_sums_as_products(squares: Tensor) -> Tensor:
+    """The same as `_interval_sums`, by products with triangles of ones."""
+    rows, size, _ = squares.shape
+    within = squares.new_ones(size + 1, size).triu().expand(rows, -1, -1)
+    return torch.bmm(torch.bmm(within, squares), within[:, :size])

@@ -8,7 +8,9 @@ import torch
 from losses import ResponseScores
 
 
-def _random_scores(seed: int, batch: int = 5, negatives: int = 6, dtype: torch.dtype = torch.float64) -> ResponseScores:
+def _random_scores(
+    seed: int, batch: int = 5, negatives: int = 6, dtype: torch.dtype = torch.float64
+) -> ResponseScores:
     """Ragged scores with everything that any part may need; each row has at least one negative."""
     generator = torch.Generator().manual_seed(seed)
 

@@ -19,6 +19,9 @@ from losses import (
     RandomNegatives,
     ResponseScores,
     SelectiveObjective,
+    dmpo_loss,
+    mppo_loss,
+    sdpo_loss,
 )
 
 LN2, LN3 = math.log(2), math.log(3)
@@ -43,7 +46,9 @@ def row(*values: float, dtype: torch.dtype = torch.float64) -> Tensor:
 
 def from_ratios(*ratios: float, dtype: torch.dtype = torch.float64, **rest: Tensor) -> ResponseScores:
     """Scores with the given log-ratios, the policy's log-probabilities being −20 + ratio."""
-    return ResponseScores(row(*ratios, dtype=dtype) - 20, torch.full((1, len(ratios)), -20.0, dtype=dtype), **rest)
+    return ResponseScores(
+        row(*ratios, dtype=dtype) - 20, torch.full((1, len(ratios)), -20.0, dtype=dtype), **rest
+    )
 
 
 def gradient(objective: Objective, scores: ResponseScores) -> Tensor:
@@ -71,11 +76,13 @@ def test_dmpo_by_hand() -> None:
 
 def test_sdpo_by_hand() -> None:
     """exp(r_i − r_w) = 2/3 and 1/6; loss = ln(1 + 2/3 + 1/6) = ln 11/6."""
-    assert SDPO(beta=1.0)(from_ratios(LN3, LN2, -LN2)).loss.item() == pytest.approx(math.log(11 / 6), abs=1e-12)
+    assert SDPO(beta=1.0)(from_ratios(LN3, LN2, -LN2)).loss.item() == pytest.approx(
+        math.log(11 / 6), abs=1e-12
+    )
 
 
 def test_mppo_summed_by_hand() -> None:
-    """p = 1/2, 1/4, 1/8; 2·1/2 − 3/8 = 5/8; β = 8/5 ln 3 makes it ln 3; loss = ln 4/3. The reward is β s."""
+    """Probabilities 1/2, 1/4, 1/8; 2·1/2 − 3/8 = 5/8; β = 8/5 ln 3 makes it ln 3; loss = ln 4/3."""
     beta = 1.6 * LN3
     out = MPPO(beta)(ResponseScores(row(-LN2, -2 * LN2, -3 * LN2)))
     assert out.loss.item() == pytest.approx(math.log(4 / 3), abs=1e-12)
@@ -90,9 +97,9 @@ def test_mppo_length_normalized_by_hand() -> None:
     torch.testing.assert_close(out.rewards, row(-LN2, -2 * LN2, -3 * LN2))
 
 
-# s_w = −1 and no violation. Of −2, −2.5, −9, −10 the best three clusters are {−2, −2.5}, {−9}, {−10} (sum of squares
-# 1/8; {−9, −10} together would cost 1/2), so B = {−2, −2.5} and mean_S = −9.5. Margins: up = 1, 1.5; down = 7.5, 7; both
-# sum to 8.5. With γ = 2, α = ½: β_i = 1 + ½ tanh(−8.5 / 8.5), 1 + ½ tanh(−7.5 / 8.5).
+# s_w = −1 and no violation. Of −2, −2.5, −9, −10 the best three clusters are {−2, −2.5}, {−9}, {−10} (sum of
+# squares 1/8; {−9, −10} together would cost 1/2), so B = {−2, −2.5} and mean_S = −9.5. Margins: up = 1, 1.5;
+# down = 7.5, 7; both sum to 8.5. With γ = 2, α = ½: β_i = 1 + ½ tanh(−8.5 / 8.5), 1 + ½ tanh(−7.5 / 8.5).
 BY_HAND = (-1.0, -2.0, -9.0, -2.5, -10.0)
 BETA_1, BETA_2 = 1 - math.tanh(1) / 2, 1 - math.tanh(15 / 17) / 2
 
@@ -107,7 +114,9 @@ def dynamic_by_hand(objective: Objective, reference: Tensor | None) -> float:
 def test_dynamic_dmpo_by_hand() -> None:
     """With reference 0, r = s: z = ½ (β_1 · 1 + β_2 · 1.5)."""
     z = (BETA_1 + 1.5 * BETA_2) / 2
-    assert dynamic_by_hand(DMPO(), torch.zeros(1, 5).double()) == pytest.approx(math.log1p(math.exp(-z)), abs=1e-12)
+    assert dynamic_by_hand(DMPO(), torch.zeros(1, 5).double()) == pytest.approx(
+        math.log1p(math.exp(-z)), abs=1e-12
+    )
 
 
 def test_dynamic_sdpo_by_hand() -> None:
@@ -123,9 +132,10 @@ def test_dynamic_mppo_by_hand() -> None:
 
 
 def test_dynamic_mppo_on_means_selects_and_tempers_by_means() -> None:
-    """Sums −1, −20, −2 of 1, 10, 1 tokens: means −1, −2, −2, so both negatives form the top cluster, S is empty.
+    """Sums −1, −20, −2 of 1, 10, 1 tokens: means −1, −2, −2, so the top cluster has both, S is empty.
 
-    By sums B would be {−2} alone. Means: up = 1, mean over B = −2, down = 0, β_i = 1 + ½ tanh((1 − 0 − ½) / 1).
+    By sums B would be {−2} alone. Means: up = 1, mean over B = −2, down = 0, β_i = 1 + ½ tanh((1 − 0 − ½) /
+    1).
     """
     scores = ResponseScores(row(-1, -20, -2), lengths=torch.tensor([[1, 10, 1]]))
     out = DynamicPO(MPPO(length_normalized=True), gamma=0.5, alpha=0.5)(scores)
@@ -258,7 +268,9 @@ def test_mppo_underflows_to_log_2(objective: Objective) -> None:
 
 
 @every_objective
-def test_bfloat16_is_computed_in_float32(objective: Objective, random_scores: Callable[..., ResponseScores]) -> None:
+def test_bfloat16_is_computed_in_float32(
+    objective: Objective, random_scores: Callable[..., ResponseScores]
+) -> None:
     scores = random_scores(11, dtype=torch.bfloat16)
     wide = ResponseScores(
         scores.policy.float(), scores.reference.float(), scores.mask, scores.lengths, scores.draws
@@ -269,7 +281,9 @@ def test_bfloat16_is_computed_in_float32(objective: Objective, random_scores: Ca
 
 
 @every_objective
-def test_float32_is_close_to_float64(objective: Objective, random_scores: Callable[..., ResponseScores]) -> None:
+def test_float32_is_close_to_float64(
+    objective: Objective, random_scores: Callable[..., ResponseScores]
+) -> None:
     narrow = random_scores(13, dtype=torch.float32)
     wide = ResponseScores(
         narrow.policy.double(), narrow.reference.double(), narrow.mask, narrow.lengths, narrow.draws
@@ -280,7 +294,9 @@ def test_float32_is_close_to_float64(objective: Objective, random_scores: Callab
 
 
 @every_objective
-def test_same_inputs_give_same_bits(objective: Objective, random_scores: Callable[..., ResponseScores]) -> None:
+def test_same_inputs_give_same_bits(
+    objective: Objective, random_scores: Callable[..., ResponseScores]
+) -> None:
     first, second = random_scores(17, dtype=torch.float32), random_scores(17, dtype=torch.float32)
     assert torch.equal(objective(first).loss, objective(second).loss)
     assert torch.equal(gradient(objective, first), gradient(objective, second))
@@ -297,7 +313,9 @@ def test_autocast_changes_no_bit(objective: Objective, random_scores: Callable[.
 
 
 @every_objective
-def test_nothing_waits_for_the_device(objective: Objective, random_scores: Callable[..., ResponseScores]) -> None:
+def test_nothing_waits_for_the_device(
+    objective: Objective, random_scores: Callable[..., ResponseScores]
+) -> None:
     """The meta device has no values: whatever asked for one would raise."""
     scores = random_scores(23)
     policy = scores.policy.to("meta").requires_grad_()
@@ -306,6 +324,49 @@ def test_nothing_waits_for_the_device(objective: Objective, random_scores: Calla
     out.loss.mean().backward()
     assert out.loss.device.type == "meta"
     assert policy.grad.shape == policy.shape
+
+
+@every_objective
+def test_masked_negatives_cannot_be_selected(
+    objective: Objective, random_scores: Callable[..., ResponseScores]
+) -> None:
+    scores = random_scores(27)
+    everything = torch.ones_like(scores.mask)
+    out = objective(scores, everything, torch.full_like(scores.policy[:, 1:], 0.7))
+    assert torch.equal(out.selected, scores.mask)
+    assert torch.equal(out.beta, torch.full_like(out.beta, 0.7).masked_fill(~scores.mask, 0))
+
+
+@pytest.mark.parametrize("function", [dmpo_loss, sdpo_loss, mppo_loss])
+@pytest.mark.parametrize("junk", [math.nan, math.inf, 1e4])
+def test_functions_ignore_what_is_not_selected(function: Callable[..., Tensor], junk: float) -> None:
+    """Neither its value nor its β reaches the loss or a gradient."""
+    selected = torch.tensor([[True, False, True]])
+    spoiled, clean = row(-1, -2, junk, -3).requires_grad_(), row(-1, -2, -5, -3).requires_grad_()
+    loss = function(spoiled, selected, row(0.5, junk, 0.7))
+    expected = function(clean, selected, row(0.5, 0, 0.7))
+    assert torch.equal(loss, expected)
+    (loss + expected).sum().backward()
+    assert torch.equal(spoiled.grad, clean.grad)
+
+
+def test_a_learned_beta_gets_a_gradient_but_is_reported_detached() -> None:
+    beta = row(0.5, 0.7).requires_grad_()
+    out = DMPO()(from_ratios(1, 0, 0.5), beta=beta)
+    out.loss.sum().backward()
+    assert (beta.grad < 0).all()
+    assert not out.beta.requires_grad
+
+
+def test_the_mean_view_holds_nothing_that_is_still_a_sum() -> None:
+    """−8 of 4 tokens is −2; taking the view of the view is refused, not divided again."""
+    objective = MPPO(length_normalized=True)
+    lengths = torch.tensor([[1, 4]])
+    view = objective.view(ResponseScores(row(-1, -8), row(-1, -8), lengths=lengths))
+    assert view.policy.tolist() == [[-1.0, -2.0]]
+    assert view.reference is None
+    with pytest.raises(ValueError, match="lengths is None"):
+        objective.view(view)
 
 
 def test_no_mask_is_a_full_mask(random_scores: Callable[..., ResponseScores]) -> None:
@@ -338,9 +399,15 @@ def test_the_reference_gets_no_gradient(random_scores: Callable[..., ResponseSco
         (SelectiveObjective(SDPO(), AllNegatives(), ConstantBeta()), True, False, False),
     ],
 )
-def test_needs_are_declared_and_enforced(objective: Objective, reference: bool, lengths: bool, draws: bool) -> None:
+def test_needs_are_declared_and_enforced(
+    objective: Objective, reference: bool, lengths: bool, draws: bool
+) -> None:
     """What is declared suffices; each of it left out is an error that names it."""
-    assert (objective.needs_reference, objective.needs_lengths, objective.needs_draws) == (reference, lengths, draws)
+    assert (objective.needs_reference, objective.needs_lengths, objective.needs_draws) == (
+        reference,
+        lengths,
+        draws,
+    )
     policy = row(-1, -2)
     given = {
         name: value
@@ -366,7 +433,7 @@ def test_impossible_beta_is_refused(kind: type[Objective], beta: float) -> None:
 
 
 def test_dpo_refuses_several_negatives() -> None:
-    with pytest.raises(ValueError, match="K = 2 negatives but DPO.*DMPO or SDPO"):
+    with pytest.raises(ValueError, match=r"K = 2 negatives but DPO.*DMPO or SDPO"):
         DPO()(from_ratios(1, 0, 0))
 
 

@@ -1,7 +1,7 @@
 """Three-means against brute force over all cuts, ties against exact arithmetic, and its laws."""
 
 from fractions import Fraction
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 
 import numpy as np
 import pytest
@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from losses import ResponseScores, three_means_boundary
+from losses.three_means import _interval_sums, _interval_sums_as_products
 
 Values = NDArray[np.float64]
-ABOVE_ALL = 1e9  # a positive that no negative violates
+ABOVE_ALL = 1e300  # a positive that no negative violates
 
 
 def boundary(negatives: Values | list[list[float]], positive: float = ABOVE_ALL) -> list[list[bool]]:
@@ -48,7 +49,7 @@ def test_violations_come_first_and_include_equality() -> None:
         ([-4, -4, -9, -9, -9], [True, True, False, False, False]),
         # Clusters of sizes 2, 1, 1 in any order cost 1/2: the larger B is taken.
         ([-1, -2, -3, -4], [True, True, False, False]),
-        # {0, −2} {−3} {−5} and {0} {−2, −3} {−5}: 2 against 1/2.
+        # No tie: {−2, −3} costs 1/2, {0, −2} or {−3, −5} 2.
         ([0, -2, -3, -5], [True, False, False, False]),
         # Equal values share a cluster though {0, 0, −1, −1} would split evenly in half only so.
         ([0, -1, 0, -1], [True, False, True, False]),
@@ -59,7 +60,7 @@ def test_few_values_and_ties_by_hand(negatives: list[float], expected: list[bool
 
 
 def families(rng: np.random.Generator, rows: int, size: int) -> Values:
-    """Ordinary and adversarial values: grids full of ties, far offsets, tiny and huge scales, outliers, few values."""
+    """Ordinary and adversarial values: grids full of ties, far offsets, extreme scales, few values."""
     normal = rng.normal(size=(rows, size))
     kinds = [
         normal * 5 - 20,
@@ -101,7 +102,8 @@ def brute_force(values: Values) -> tuple[Values, Values]:
 def test_optimal_in_ten_thousand_cases(size: int) -> None:
     """1,000 rows of each size, shuffled into 12 columns of which the others are masked junk.
 
-    The chosen top cluster belongs to a split of least cost, it holds the highest values, and equal values stay together.
+    The chosen top cluster belongs to a split of least cost, it holds the highest values, and equal values
+    stay together.
     """
     rng = np.random.default_rng(size)
     rows, width = 1000, 12
@@ -111,7 +113,7 @@ def test_optimal_in_ten_thousand_cases(size: int) -> None:
     np.put_along_axis(negatives, place, values, axis=1)
     mask = np.zeros((rows, width), dtype=bool)
     np.put_along_axis(mask, place, True, axis=1)
-    policy = torch.from_numpy(np.concatenate((np.full((rows, 1), 1e300), negatives), axis=1))
+    policy = torch.from_numpy(np.concatenate((np.full((rows, 1), ABOVE_ALL), negatives), axis=1))
     selected = three_means_boundary(ResponseScores(policy, mask=torch.from_numpy(mask))).numpy()
     assert not (selected & ~mask).any()
 
@@ -124,7 +126,7 @@ def test_optimal_in_ten_thousand_cases(size: int) -> None:
 
 
 def exact_top(values: list[int]) -> int:
-    """Size of the top cluster in exact arithmetic, by the letter: min(3, distinct) clusters, ties to the larger B."""
+    """Size of the top cluster in exact arithmetic: min(3, distinct) clusters, ties to the larger B."""
     ranked = sorted(values, reverse=True)
     size = len(ranked)
     cuts = [c for c in range(1, size) if ranked[c - 1] > ranked[c]]
@@ -138,7 +140,7 @@ def exact_top(values: list[int]) -> int:
         if len(set(chosen)) < clusters - 1:
             continue
         edges = [0, *chosen, size]
-        total = sum((cost(ranked[i:j]) for i, j in zip(edges, edges[1:], strict=False)), Fraction(0))
+        total = sum((cost(ranked[i:j]) for i, j in pairwise(edges)), Fraction(0))
         candidate = (total, -edges[1])
         best = candidate if best is None else min(best, candidate)
     assert best is not None
@@ -161,7 +163,11 @@ def test_ties_agree_with_exact_arithmetic(values: list[int], scale: float, offse
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12), st.randoms(use_true_random=False), st.floats(-1e6, 1e6))
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12),
+    st.randoms(use_true_random=False),
+    st.floats(-1e6, 1e6),
+)
 def test_order_of_negatives_never_matters(values: list[float], random: object, positive: float) -> None:
     order = list(range(len(values)))
     random.shuffle(order)  # type: ignore[attr-defined]
@@ -198,14 +204,32 @@ def test_narrow_dtypes_are_taken_at_their_value(dtype: torch.dtype) -> None:
 def test_float32_extremes_and_many_negatives() -> None:
     """At the ends of float32, and at K = 64: two far groups and a middle one."""
     assert boundary([[-1.0, -1.1, -3e38, -2e38]]) == [[True, True, False, False]]
-    groups = [-1.0 - i / 1000 for i in range(20)] + [-50.0 - i for i in range(24)] + [-900.0 - i for i in range(20)]
+    groups = (
+        [-1.0 - i / 1000 for i in range(20)]
+        + [-50.0 - i for i in range(24)]
+        + [-900.0 - i for i in range(20)]
+    )
     assert boundary([groups]) == [[True] * 20 + [False] * 44]
 
 
 def test_masked_rows_are_empty_and_disturb_none() -> None:
     policy = torch.tensor([[0.0, -1.0, -2.0, -9.0], [0.0, -1.0, -2.0, -9.0]])
     mask = torch.tensor([[False] * 3, [True] * 3])
-    assert three_means_boundary(ResponseScores(policy, mask=mask)).tolist() == [[False] * 3, [True, False, False]]
+    assert three_means_boundary(ResponseScores(policy, mask=mask)).tolist() == [
+        [False] * 3,
+        [True, False, False],
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 19])
+def test_both_ways_to_sum_over_intervals_agree(size: int) -> None:
+    """The CPU and other devices take different ones."""
+    squares = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sums = _interval_sums(squares)
+    torch.testing.assert_close(_interval_sums_as_products(squares), sums, rtol=1e-13, atol=0)
+    for i in range(size + 1):
+        for j in range(size):
+            torch.testing.assert_close(sums[:, i, j], squares[:, i:, : j + 1].sum((1, 2)))
 
 
 def test_carries_no_gradient_and_needs_no_device_read() -> None:

@@ -1,0 +1,31 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup quickstart test test-all lint
+
+help:
+	@echo "make quickstart   train SFT, DMPO and DynamicPO on MovieLens-100k and print the table"
+	@echo "make test         run the tests"
+	@echo "make test-all     run the slow ones too"
+	@echo "make lint         ruff and mypy"
+
+setup: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+quickstart: setup
+	$(BIN)/python -m study.quickstart
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-all: setup
+	$(BIN)/python -m pytest -n 2
+
+lint: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

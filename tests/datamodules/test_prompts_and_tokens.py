@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datamodules import InputError, RecommendationDataModule
+from datamodules.interactions import fold_title
+from datamodules.prompts import FILM_TEMPLATES, Template
+from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer, save_tokenizer, tokenizer_fingerprint
+
+TITLES = ["Toy Story", "Usual Suspects, The", "Contempt (Mépris, Le)"]
+
+hostile = st.text(max_size=40) | st.sampled_from(["</s>", "<s>", "{history}", "a::b", "x, y", "[x]", "🎬", "\u202eabc"])
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return learn_tokenizer([f" {title}" for title in TITLES] + list(FILM_TEMPLATES))
+
+
+def test_a_known_word_is_one_token_and_an_unknown_one_is_not_lost(tokenizer) -> None:
+    encoder = PieceEncoder(tokenizer)
+    assert len(encoder.titles(["Toy Story"])[0]) == 2
+    assert len(encoder.titles(["Toy Zebra"])[0]) == 1 + len(" Zebra")
+    assert tokenizer.decode(encoder.titles(["Toy Zebra"])[0]) == " Toy Zebra"
+
+
+@settings(deadline=None, max_examples=200)
+@given(title=hostile)
+def test_any_title_survives_and_holds_no_special_token(tokenizer, title: str) -> None:
+    title = fold_title(title)
+    tokens = PieceEncoder(tokenizer).titles([title])[0]
+    text = f" {title}".encode("utf-8", errors="replace").decode()
+    assert tokenizer.decode(tokens, clean_up_tokenization_spaces=False) == text
+    assert not {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id} & set(tokens)
+    assert "\n" not in title
+
+
+def test_a_response_is_its_title_and_eos(tokenizer) -> None:
+    encoder = PieceEncoder(tokenizer)
+    for title, response in zip(TITLES, encoder.responses(TITLES), strict=True):
+        assert response.tolist() == [*encoder.titles([title])[0], tokenizer.eos_token_id]
+
+
+def test_a_saved_tokenizer_is_the_same(tokenizer, tmp_path) -> None:
+    save_tokenizer(tokenizer, tmp_path)
+    again = load_tokenizer(str(tmp_path))
+    assert tokenizer_fingerprint(again) == tokenizer_fingerprint(tokenizer)
+    texts = ["Toy Story", "</s>", "Ünïcode 🎬"]
+    assert PieceEncoder(again).titles(texts) == PieceEncoder(tokenizer).titles(texts)
+    other = learn_tokenizer(["something else"])
+    assert tokenizer_fingerprint(other) != tokenizer_fingerprint(tokenizer)
+
+
+def test_no_tokenizer_is_one_clear_line(tmp_path) -> None:
+    with pytest.raises(InputError, match="no tokenizer at .*: give a hub name or a local folder"):
+        load_tokenizer(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("text", ["no placeholder", "{candidates} {history}", "{history} {history} {candidates}"])
+def test_templates_are_checked(text: str) -> None:
+    with pytest.raises(InputError, match="once"):
+        Template.parse(text)
+
+
+def test_stored_prompts_read_as_their_templates(make_data) -> None:
+    """Tokens → text gives exactly the rendered prompt, hostile titles included; every stage reads these tokens."""
+    data: RecommendationDataModule = make_data()
+    titles = data.store.titles
+    templates = [Template.parse(text) for text in FILM_TEMPLATES]
+    used = set()
+    for row in data.store.splits["val"]:
+        history, candidates = ([titles[item] for item in row[name]] for name in ("history", "candidates"))
+        text = templates[row["template"]].render(history, candidates)
+        assert data.tokenizer.decode(row["prompt"], clean_up_tokenization_spaces=False) == f"<s>{text}"
+        begin, end = row["history_span"]
+        span = data.tokenizer.decode(row["prompt"][begin:end], clean_up_tokenization_spaces=False)
+        assert span == "".join(f"\n {title}" for title in history)
+        used.add(row["template"])
+    assert used == set(range(len(templates)))
+
+
+def test_truncation_drops_the_oldest_items_only(make_data) -> None:
+    whole, short = make_data(max_length=512), make_data(max_length=100)
+    dropped = 0
+    for long_row, row in zip(whole.store.splits["val"], short.store.splits["val"], strict=True):
+        kept = len(row["history"])
+        assert row["history"] == long_row["history"][len(long_row["history"]) - kept :]
+        assert row["candidates"] == long_row["candidates"]
+        longest = max(len(short._responses[item]) for item in row["candidates"])
+        assert len(row["prompt"]) + longest <= 100
+        dropped += len(long_row["history"]) - kept
+        if kept < len(long_row["history"]):
+            next_line = len(short._responses[long_row["history"][-kept - 1]])
+            assert len(row["prompt"]) + longest + next_line > 100, "an item was dropped that would have fitted"
+    assert dropped > 0
+
+
+def test_a_prompt_that_cannot_fit_names_its_example(make_data) -> None:
+    with pytest.raises(InputError, match=r"example \d+ needs \d+ tokens without any history and max_length is 20"):
+        make_data(max_length=20)

@@ -1,0 +1,46 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datamodules.sampler import EvaluationSampler, TrainingSampler
+
+
+def rows_of(sampler: TrainingSampler, epoch: int) -> list[int]:
+    sampler.set_epoch(epoch)
+    keys = list(sampler)
+    assert {e for e, _ in keys} <= {epoch}
+    return [row for _, row in keys]
+
+
+@settings(deadline=None, max_examples=50)
+@given(num_rows=st.integers(12, 80), batch=st.integers(1, 3), epoch=st.integers(0, 3))
+def test_ranks_share_each_global_batch_of_one_process(num_rows: int, batch: int, epoch: int) -> None:
+    whole = rows_of(TrainingSampler(num_rows, batch * 2, seed=5), epoch)
+    first, second = (rows_of(TrainingSampler(num_rows, batch, 5, rank, 2), epoch) for rank in range(2))
+    assert len(set(whole)) == len(whole) == num_rows // (2 * batch) * 2 * batch
+    for start in range(0, len(first), batch):
+        both = first[start : start + batch] + second[start : start + batch]
+        assert both == whole[2 * start : 2 * start + 2 * batch]
+
+
+@settings(deadline=None, max_examples=50)
+@given(consumed=st.integers(0, 10), rank=st.integers(0, 1))
+def test_a_resumed_epoch_goes_on_and_the_next_one_is_whole(consumed: int, rank: int) -> None:
+    uninterrupted = TrainingSampler(44, 2, 1, rank, 2)
+    resumed = TrainingSampler(44, 2, 1, rank, 2, start_epoch=3, consumed=consumed)
+    assert rows_of(resumed, 3) == rows_of(uninterrupted, 3)[2 * consumed :]
+    assert rows_of(resumed, 4) == rows_of(uninterrupted, 4)
+    assert len(resumed) == len(uninterrupted) == 22
+
+
+def test_epochs_differ_in_order() -> None:
+    sampler = TrainingSampler(50, 5, seed=0)
+    assert rows_of(sampler, 0) != rows_of(sampler, 1)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_evaluation_sees_every_row_once(world_size: int) -> None:
+    samplers = [EvaluationSampler(10, rank, world_size) for rank in range(world_size)]
+    rows = [row for sampler in samplers for _, row in sampler]
+    assert sorted(rows) == list(range(10))
+    assert sum(map(len, samplers)) == 10
