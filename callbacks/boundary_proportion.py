@@ -30,8 +30,8 @@ class BoundaryProportion(WindowedCallback):
         """Adds a preference step; a supervised one has no negatives."""
         if "boundary" not in outputs:
             return
-        policy, mask, boundary = outputs["policy"], outputs["mask"], outputs["boundary"]
-        positive, negative = policy[:, :1], policy[:, 1:]
+        scores, mask, boundary = outputs["compared"], outputs["mask"], outputs["boundary"]
+        positive, negative = scores[:, :1], scores[:, 1:]
         easy = mask & ~boundary
         for target in (window, self._stage_window):
             target.add("boundary/proportion", boundary.float(), mask)

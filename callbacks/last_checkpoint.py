@@ -57,7 +57,7 @@ class LastCheckpoint(Checkpoint):
         path = Path(self.dirpath or trainer.default_root_dir) / "last.ckpt"
         temporary = path.with_suffix(".tmp")
         self._saved = trainer.global_step
-        trainer.save_checkpoint(temporary)
+        trainer.save_checkpoint(temporary, weights_only=False)
         if trainer.is_global_zero:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())

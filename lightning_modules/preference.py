@@ -75,20 +75,23 @@ class PreferenceModule(LanguageModelRecommender):
         """Computes the loss, and the facts that callbacks read.
 
         Returns:
-            `loss`; and detached: `policy` [B, 1 + K], `rewards` [B, 1 + K], `mask`, `boundary`, `selected` and `beta`
-            [B, K] (see `losses`); `boundary` is the paper's B under the current policy, for every objective.
+            `loss`; and detached: `policy`, `compared` and `rewards` [B, 1 + K], `mask`, `boundary`, `selected` and `beta`
+            [B, K] (see `losses`). `compared` are the log-probabilities that selection and margins see; `boundary` is the
+            paper's B under the current policy, for every objective.
         """
         reference = None if self.reference is None else self.reference(batch.packed)
         policy = self.score(batch)
         lengths = batch.packed.lengths
         scores = ResponseScores(policy, reference, mask=lengths[:, 1:] > 0, lengths=lengths, draws=batch.draws)
         out = self.objective(scores)
+        compared = self.objective.view(scores)
         return {
             "loss": out.loss.mean(),
             "policy": policy.detach(),
+            "compared": compared.policy.detach(),
             "rewards": out.rewards,
-            "mask": lengths[:, 1:] > 0,
-            "boundary": three_means_boundary(scores),
+            "mask": scores.present,
+            "boundary": three_means_boundary(compared),
             "selected": out.selected,
             "beta": out.beta,
         }

@@ -1,0 +1,38 @@
+from pathlib import Path
+
+from callbacks import MetricsCSV
+
+
+def test_metrics_of_a_step_share_a_line_and_columns_grow(tmp_path: Path) -> None:
+    log = MetricsCSV(str(tmp_path))
+    log.log_metrics({"a": 1.0}, step=0)
+    log.log_metrics({"b": 2.0}, step=0)
+    log.log_metrics({"a": 3.0}, step=1)
+    log.log_metrics({"c": 4.0}, step=2)
+    log.save()
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,a,b,c", "0,1.0,2.0,", "1,3.0,,", "2,,,4.0"]
+
+
+def test_a_resume_drops_what_came_after_the_checkpoint_and_goes_on(tmp_path: Path) -> None:
+    log = MetricsCSV(str(tmp_path))
+    for step in range(5):
+        log.log_metrics({"a": float(step)}, step=step)
+        if step == 2:
+            lines = log.num_lines()
+    log.save()
+    again = MetricsCSV(str(tmp_path))
+    again.keep(lines)
+    again.log_metrics({"a": 30.0}, step=3)
+    again.save()
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,a", "0,0.0", "1,1.0", "2,2.0", "3,30.0"]
+
+
+def test_a_new_run_begins_a_new_file(tmp_path: Path) -> None:
+    log = MetricsCSV(str(tmp_path))
+    log.log_metrics({"a": 1.0}, step=0)
+    log.save()
+    log = MetricsCSV(str(tmp_path))
+    log.restart()
+    log.log_metrics({"b": 1.0}, step=0)
+    log.save()
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,b", "0,1.0"]
