@@ -54,7 +54,9 @@ class BoundaryProportion(WindowedCallback):
         stage = _stage_ended(before, trainer.global_step, int(trainer.estimated_stepping_batches))
         if stage is not None:
             shares = self._stage_window.reduce(trainer).items()
-            log_now(trainer, pl_module, {name.replace("/", f"/stage_{stage}/"): value for name, value in shares})
+            log_now(
+                trainer, pl_module, {name.replace("/", f"/stage_{stage}/"): value for name, value in shares}
+            )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restores both windows of a checkpoint."""

@@ -15,8 +15,8 @@ from datamodules.errors import InputError
 class PredictionWriter(pl.Callback):
     """Writes `predictions.parquet`: one row per example, candidates ranked best first.
 
-    Columns: `id`, `user` (the source's id), `target` (title), `rank` of the target (1 is best), `candidates` (titles, best
-    first), `scores` (in the same order).
+    Columns: `id`, `user` (the source's id), `target` (title), `rank` of the target (1 is best), `candidates` (titles,
+    best first), `scores` (in the same order).
 
     Args:
         folder: Where the file goes.
@@ -36,7 +36,12 @@ class PredictionWriter(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps what a batch returned."""
-        self._batches.append({name: value.float().numpy(force=True) if name == "scores" else value.numpy(force=True) for name, value in outputs.items()})
+        self._batches.append(
+            {
+                name: value.float().numpy(force=True) if name == "scores" else value.numpy(force=True)
+                for name, value in outputs.items()
+            }
+        )
 
     def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gathers all ranks' rows and writes them in the order of their ids."""

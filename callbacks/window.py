@@ -49,9 +49,13 @@ class Window:
         metrics = {}
         if self._sums:
             sums = trainer.strategy.reduce(torch.stack(list(self._sums.values())), reduce_op="sum").tolist()
-            metrics = {name: total / count for name, (total, count) in zip(self._sums, sums, strict=True) if count}
+            metrics = {
+                name: total / count for name, (total, count) in zip(self._sums, sums, strict=True) if count
+            }
         if self._extremes:
-            low = trainer.strategy.reduce(torch.stack(list(self._extremes.values())), reduce_op="min").tolist()
+            low = trainer.strategy.reduce(
+                torch.stack(list(self._extremes.values())), reduce_op="min"
+            ).tolist()
             for key, value in zip(self._extremes, low, strict=True):
                 if value != float("inf"):
                     metrics[key.removeprefix("-")] = -value if key.startswith("-") else value
@@ -68,9 +72,13 @@ class Window:
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Restores what `state_dict` said."""
-        self._sums = {name: torch.tensor(pair, dtype=torch.float64, device=device) for name, pair in state["sums"].items()}
+        self._sums = {
+            name: torch.tensor(pair, dtype=torch.float64, device=device)
+            for name, pair in state["sums"].items()
+        }
         self._extremes = {
-            key: torch.tensor(value, dtype=torch.float64, device=device) for key, value in state["extremes"].items()
+            key: torch.tensor(value, dtype=torch.float64, device=device)
+            for key, value in state["extremes"].items()
         }
 
 

@@ -62,7 +62,8 @@ class EpochRows(Dataset[tuple[int, Row]]):
         """Fetches many rows with one read of the Arrow table."""
         columns = self._split[[row for _, row in keys]]
         return [
-            (epoch, {name: values[index] for name, values in columns.items()}) for index, (epoch, _) in enumerate(keys)
+            (epoch, {name: values[index] for name, values in columns.items()})
+            for index, (epoch, _) in enumerate(keys)
         ]
 
 
@@ -101,7 +102,9 @@ class Collate:
             user=torch.from_numpy(np.array(columns["user"], dtype=np.int64)),
             items=torch.from_numpy(items),
             positive=torch.from_numpy(np.argmax(items == target[:, None], axis=1)),
-            draws=torch.from_numpy(uniforms(self._seed, Stream.SELECTION, ids, items.shape[1] - 1, epoch)).float(),
+            draws=torch.from_numpy(
+                uniforms(self._seed, Stream.SELECTION, ids, items.shape[1] - 1, epoch)
+            ).float(),
             history=_right_aligned(columns["history"]),
         )
 

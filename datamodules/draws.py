@@ -33,7 +33,9 @@ def mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return state ^ (state >> np.uint64(31))
 
 
-def random_bits(seed: int, stream: Stream, ids: NDArray[np.int64], count: int, epoch: int = 0) -> NDArray[np.uint64]:
+def random_bits(
+    seed: int, stream: Stream, ids: NDArray[np.int64], count: int, epoch: int = 0
+) -> NDArray[np.uint64]:
     """Draws `count` independent 64-bit words for every id.
 
     Args:
@@ -55,6 +57,8 @@ def random_bits(seed: int, stream: Stream, ids: NDArray[np.int64], count: int, e
         return mix(rows[:, None] + counters[None, :])
 
 
-def uniforms(seed: int, stream: Stream, ids: NDArray[np.int64], count: int, epoch: int = 0) -> NDArray[np.float64]:
+def uniforms(
+    seed: int, stream: Stream, ids: NDArray[np.int64], count: int, epoch: int = 0
+) -> NDArray[np.float64]:
     """Draws `count` uniforms in [0, 1) for every id; arguments as in `random_bits`, shape [N, count]."""
     return (random_bits(seed, stream, ids, count, epoch) >> np.uint64(11)) * 2.0**-53

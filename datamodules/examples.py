@@ -90,7 +90,9 @@ def build_examples(
     position = np.arange(len(user)) - np.repeat(starts, lengths)
     target_rows = np.flatnonzero(position >= min_history)
     if not len(target_rows):
-        raise InputError(f"no user has more than {min_history} interactions: lower min_history or bring more data")
+        raise InputError(
+            f"no user has more than {min_history} interactions: lower min_history or bring more data"
+        )
     history = _histories(log.item[order], target_rows, position[target_rows], max_history)
     source_rows = order[target_rows]
     split = np.digitize(log.time[source_rows], time_cuts(log.time, train_share, val_share))

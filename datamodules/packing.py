@@ -75,7 +75,9 @@ def pack(
         responses: Per prompt its responses, each ending in EOS; ragged numbers are allowed.
         history_spans: First and one past the last history token of every prompt, shape [B, 2].
     """
-    rows = [len(prompt) + sum(len(r) - 1 for r in own) for prompt, own in zip(prompts, responses, strict=True)]
+    rows = [
+        len(prompt) + sum(len(r) - 1 for r in own) for prompt, own in zip(prompts, responses, strict=True)
+    ]
     batch, length = len(prompts), max(rows)
     most = max(len(own) for own in responses)
     longest = max((len(r) for own in responses for r in own), default=0)
@@ -133,7 +135,9 @@ def _history(input_ids: NDArray[np.int64], spans: NDArray[np.int32] | None) -> H
     )
 
 
-def may_attend(query_position: Tensor, key_position: Tensor, query_segment: Tensor, key_segment: Tensor) -> Tensor:
+def may_attend(
+    query_position: Tensor, key_position: Tensor, query_segment: Tensor, key_segment: Tensor
+) -> Tensor:
     """Says whether a query sees a key: the past of the prompt and of its own segment.
 
     It is elementwise and broadcasts, so it serves the dense mask and FlexAttention's mask function alike.

@@ -36,7 +36,11 @@ class Template:
         Raises:
             InputError: A placeholder is absent, repeated or in the other order.
         """
-        if text.count(HISTORY) != 1 or text.count(CANDIDATES) != 1 or text.index(HISTORY) > text.index(CANDIDATES):
+        if (
+            text.count(HISTORY) != 1
+            or text.count(CANDIDATES) != 1
+            or text.index(HISTORY) > text.index(CANDIDATES)
+        ):
             raise InputError(f"template {text!r} must hold {HISTORY} once and, after it, {CANDIDATES} once")
         before, rest = text.split(HISTORY)
         return cls(before, *rest.split(CANDIDATES))

@@ -165,7 +165,10 @@ class RecommendationDataModule(pl.LightningDataModule):
             "items": len(log.titles),
             "interactions": len(log),
             "users with too short a history, skipped": examples.skipped_users,
-            **{f"{split} examples": int((examples.split == index).sum()) for index, split in enumerate(SPLITS)},
+            **{
+                f"{split} examples": int((examples.split == index).sum())
+                for index, split in enumerate(SPLITS)
+            },
             **{f"{split} examples kept": table.num_rows for split, table in tables.items()},
             "notes": "; ".join(log.notes),
         }
@@ -187,7 +190,9 @@ class RecommendationDataModule(pl.LightningDataModule):
         keys = random_bits(self._seed, Stream.EVALUATION_SAMPLE, examples.id[rows], 1)[:, 0]
         return np.sort(rows[np.argsort(keys, kind="stable")[:most]])
 
-    def _loader(self, split: str, batch_size: int, sampler: Any, num_negatives: int | None) -> DataLoader[Batch]:
+    def _loader(
+        self, split: str, batch_size: int, sampler: Any, num_negatives: int | None
+    ) -> DataLoader[Batch]:
         return DataLoader(
             EpochRows(self.store.splits[split]),
             batch_size=batch_size,
@@ -206,7 +211,9 @@ class RecommendationDataModule(pl.LightningDataModule):
         rank, world_size = self._ranks()
         epoch, consumed = self._start
         num_rows = len(self.store.splits["train"])
-        sampler = TrainingSampler(num_rows, self.batch_size, self.order_seed, rank, world_size, epoch, consumed)
+        sampler = TrainingSampler(
+            num_rows, self.batch_size, self.order_seed, rank, world_size, epoch, consumed
+        )
         if sampler.num_batches == 0:
             raise InputError(
                 f"{num_rows} training examples do not fill one batch of {self.batch_size} on {world_size} processes: "
@@ -234,7 +241,10 @@ class RecommendationDataModule(pl.LightningDataModule):
         """Says which data these are and how far into the epoch training is."""
         state: dict[str, Any] = {"fingerprint": self.fingerprint, "epoch": 0, "batches": 0}
         if self.trainer is not None:
-            epoch, batches = self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            epoch, batches = (
+                self.trainer.current_epoch,
+                self.trainer.fit_loop.epoch_loop.batch_progress.current.ready,
+            )
             if batches >= self.trainer.num_training_batches:
                 epoch, batches = epoch + 1, 0
             state.update(epoch=epoch, batches=batches)

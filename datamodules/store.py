@@ -78,11 +78,15 @@ class PromptWriter:
         Raises:
             InputError: A prompt does not fit even with an empty history.
         """
-        choice = random_bits(self._seed, Stream.TEMPLATE, examples.id[rows], 1)[:, 0] % np.uint64(len(self._segments))
+        choice = random_bits(self._seed, Stream.TEMPLATE, examples.id[rows], 1)[:, 0] % np.uint64(
+            len(self._segments)
+        )
         prompts, spans, kept = [], [], []
         for row, template in zip(rows.tolist(), choice.tolist(), strict=True):
             history = [item for item in examples.history[row].tolist() if item >= 0]
-            prompt, span, history = self._prompt(int(examples.id[row]), template, history, candidates[row].tolist())
+            prompt, span, history = self._prompt(
+                int(examples.id[row]), template, history, candidates[row].tolist()
+            )
             prompts.append(prompt)
             spans.append(span)
             kept.append(history)
@@ -152,7 +156,9 @@ def write_store(
             datasets.Dataset(table).save_to_disk(temporary / split)
         pq.write_table(pa.table({"title": log.titles}), temporary / "items.parquet")
         pq.write_table(pa.table({"user": log.users}), temporary / "users.parquet")
-        pq.write_table(pa.table({"user": log.user[in_train], "item": log.item[in_train]}), temporary / "train.parquet")
+        pq.write_table(
+            pa.table({"user": log.user[in_train], "item": log.item[in_train]}), temporary / "train.parquet"
+        )
         save_tokenizer(tokenizer, temporary / "tokenizer")
         (temporary / "report.json").write_text(json.dumps(report, indent=2))
 

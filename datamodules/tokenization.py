@@ -34,7 +34,11 @@ def learn_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     words = Counter(word for text in texts for word, _ in split.pre_tokenize_str(text))
     symbols = [_PAD, _BOS, _EOS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     known = set(symbols)
-    symbols += [word for word, _ in sorted(words.items(), key=lambda entry: (-entry[1], entry[0])) if word not in known]
+    symbols += [
+        word
+        for word, _ in sorted(words.items(), key=lambda entry: (-entry[1], entry[0]))
+        if word not in known
+    ]
     vocabulary = {symbol: index for index, symbol in enumerate(symbols)}
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     core.pre_tokenizer = split
@@ -52,9 +56,13 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"no tokenizer at {name_or_path!r} ({reason}): give a hub name or a local folder") from error
+        raise InputError(
+            f"no tokenizer at {name_or_path!r} ({reason}): give a hub name or a local folder"
+        ) from error
     if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer {name_or_path!r} has no EOS token, which ends a response: set one and save it")
+        raise InputError(
+            f"the tokenizer {name_or_path!r} has no EOS token, which ends a response: set one and save it"
+        )
     return tokenizer
 
 

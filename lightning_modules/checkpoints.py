@@ -13,7 +13,9 @@ from lightning_modules.language_model import Identity
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
     """The entries of `state_dict` that training changes."""
-    return {key: value.detach() for key, value in module.state_dict(keep_vars=True).items() if value.requires_grad}
+    return {
+        key: value.detach() for key, value in module.state_dict(keep_vars=True).items() if value.requires_grad
+    }
 
 
 def require_same_weights(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
@@ -40,12 +42,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"there is no checkpoint at {path}: run the stage that writes it first, or give another path")
+        raise InputError(
+            f"there is no checkpoint at {path}: run the stage that writes it first, or give another path"
+        )
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler or zip reader meets
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} is no readable checkpoint ({reason}): use an earlier one or train again") from error
+        raise InputError(
+            f"{path} is no readable checkpoint ({reason}): use an earlier one or train again"
+        ) from error
     return checkpoint
 
 
@@ -61,7 +67,9 @@ def require_same_model(found: Identity, expected: Identity, where: str) -> None:
         if found.get(key) != expected.get(key)
     ]
     if differences:
-        raise InputError(f"{where} is of another model: {'; '.join(differences)}: use the settings it was trained with")
+        raise InputError(
+            f"{where} is of another model: {'; '.join(differences)}: use the settings it was trained with"
+        )
 
 
 def digest(state: dict[str, Tensor]) -> str:

@@ -13,9 +13,23 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from callbacks import FiniteLoss, LastCheckpoint, MetricsCSV, PredictionWriter, RNGState, TrainingMetrics, ValidationLine
+from callbacks import (
+    FiniteLoss,
+    LastCheckpoint,
+    MetricsCSV,
+    PredictionWriter,
+    RNGState,
+    TrainingMetrics,
+    ValidationLine,
+)
 from datamodules.errors import InputError
-from lightning_modules.run_folder import RunRecord, require_same_config, resolve_checkpoint, run_folder, wandb_run_id
+from lightning_modules.run_folder import (
+    RunRecord,
+    require_same_config,
+    resolve_checkpoint,
+    run_folder,
+    wandb_run_id,
+)
 
 _TRAINER_DEFAULTS = {
     "max_epochs": -1,
@@ -50,7 +64,12 @@ class DynamicPOCLI(LightningCLI):
         parser.add_class_arguments(WandbSettings, "wandb")
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
-        best = {"filename": "best", "monitor": "val/hit_ratio@1", "mode": "max", "enable_version_counter": False}
+        best = {
+            "filename": "best",
+            "monitor": "val/hit_ratio@1",
+            "mode": "max",
+            "enable_version_counter": False,
+        }
         parser.set_defaults({f"best_checkpoint.{key}": value for key, value in best.items()})
         parser.link_arguments("seed_everything", "data.init_args.order_seed")
 
@@ -138,4 +157,6 @@ def _silence_what_is_answered() -> None:
         ".*gradient_checkpointing.* is deprecated.*",  # asked by peft, not by us
     ):
         warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )

@@ -6,7 +6,13 @@ from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from datamodules.errors import InputError
 
@@ -100,7 +106,10 @@ class PretrainedLM(LanguageModel):
         """Loads the weights with SDPA attention, which takes the packed mask."""
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                self.name, revision=self.revision, dtype=getattr(torch, self.dtype), attn_implementation="sdpa"
+                self.name,
+                revision=self.revision,
+                dtype=getattr(torch, self.dtype),
+                attn_implementation="sdpa",
             )
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]

@@ -16,7 +16,6 @@ from lightning_modules.checkpoints import (
 from lightning_modules.language_model import LanguageModel, LoRA
 from lightning_modules.recommender import LanguageModelRecommender, OptimizerFactory, SchedulerFactory
 from lightning_modules.reference import Reference, freeze_reference
-from lightning_modules.scoring import response_log_probs
 from losses import ResponseScores, three_means_boundary
 from losses.objective import Objective
 
@@ -75,14 +74,16 @@ class PreferenceModule(LanguageModelRecommender):
         """Computes the loss, and the facts that callbacks read.
 
         Returns:
-            `loss`; and detached: `policy`, `compared` and `rewards` [B, 1 + K], `mask`, `boundary`, `selected` and `beta`
-            [B, K] (see `losses`). `compared` are the log-probabilities that selection and margins see; `boundary` is the
-            paper's B under the current policy, for every objective.
+            `loss`; and detached: `policy`, `compared` and `rewards` [B, 1 + K], `mask`, `boundary`, `selected` and
+            `beta` [B, K] (see `losses`). `compared` are the log-probabilities that selection and margins see;
+            `boundary` is the paper's B under the current policy, for every objective.
         """
         reference = None if self.reference is None else self.reference(batch.packed)
         policy = self.score(batch)
         lengths = batch.packed.lengths
-        scores = ResponseScores(policy, reference, mask=lengths[:, 1:] > 0, lengths=lengths, draws=batch.draws)
+        scores = ResponseScores(
+            policy, reference, mask=lengths[:, 1:] > 0, lengths=lengths, draws=batch.draws
+        )
         out = self.objective(scores)
         compared = self.objective.view(scores)
         return {

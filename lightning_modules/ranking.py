@@ -85,7 +85,13 @@ class RankingModule(pl.LightningModule):
         self._evaluate(batch, self.test_metrics)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Returns what `callbacks.PredictionWriter` writes: ids [B], users [B], positives [B], items and scores [B, C]."""
+        """Returns what `PredictionWriter` writes: ids, users and positives [B], items and scores [B, C]."""
         positive = batch.items.gather(1, batch.positive[:, None])[:, 0]
         scores = self.candidate_scores(batch)
-        return {"id": batch.id, "user": batch.user, "positive": positive, "items": batch.items, "scores": scores}
+        return {
+            "id": batch.id,
+            "user": batch.user,
+            "positive": positive,
+            "items": batch.items,
+            "scores": scores,
+        }

@@ -56,7 +56,11 @@ class LanguageModelRecommender(RankingModule):
         model = self.language_model.build(tokenizer)
         self.policy = self.lora.apply(model) if self.lora else model
         lora = self.lora.identity() if self.lora else {}
-        self._identity = {**self.language_model.identity(), **lora, "tokenizer": tokenizer_fingerprint(tokenizer)}
+        self._identity = {
+            **self.language_model.identity(),
+            **lora,
+            "tokenizer": tokenizer_fingerprint(tokenizer),
+        }
 
     def on_fit_start(self) -> None:
         """Enters training mode: `from_pretrained` returns evaluation mode and Lightning would keep it."""

@@ -70,7 +70,9 @@ def require_same_config(path: str, config: dict[str, Any]) -> None:
     """
     saved = read_checkpoint(path).get("config")
     if saved is None:
-        raise InputError(f"{path} was not written by train.py: it does not say which settings it was trained with")
+        raise InputError(
+            f"{path} was not written by train.py: it does not say which settings it was trained with"
+        )
     then, now = _flat(saved), _flat(config)
     differences = [
         f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
@@ -86,7 +88,11 @@ def require_same_config(path: str, config: dict[str, Any]) -> None:
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(tree, dict):
-        return {key: leaf for name, value in tree.items() for key, leaf in _flat(value, f"{prefix}.{name}").items()}
+        return {
+            key: leaf
+            for name, value in tree.items()
+            for key, leaf in _flat(value, f"{prefix}.{name}").items()
+        }
     return {prefix.removeprefix("."): tree}
 
 
@@ -99,7 +105,9 @@ class RunRecord(SaveConfigCallback):
 
     def plain_config(self) -> dict[str, Any]:
         """The whole configuration in plain types."""
-        dump: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_link_targets=False))
+        dump: dict[str, Any] = yaml.safe_load(
+            self.parser.dump(self.config, skip_none=False, skip_link_targets=False)
+        )
         return dump
 
     def computed_settings(self) -> dict[str, Any]:
@@ -125,7 +133,9 @@ class RunRecord(SaveConfigCallback):
                 logger.keep(self._num_lines)
         if self._num_lines is not None:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            pl_module.print(f"resumed after step {trainer.global_step}; learning rate {rate:g}, from the checkpoint")
+            pl_module.print(
+                f"resumed after step {trainer.global_step}; learning rate {rate:g}, from the checkpoint"
+            )
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

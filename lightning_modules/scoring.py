@@ -27,7 +27,9 @@ def hidden_states(model: PreTrainedModel, packed: PackedBatch) -> Tensor:
     return output.last_hidden_state.flatten(0, 1)
 
 
-def token_log_probs(head: Module, hidden: Tensor, source: Tensor, source_of: Tensor, target: Tensor) -> Tensor:
+def token_log_probs(
+    head: Module, hidden: Tensor, source: Tensor, source_of: Tensor, target: Tensor
+) -> Tensor:
     """Computes log π(token | everything before it) for chosen tokens.
 
     Args:

@@ -87,7 +87,9 @@ def _report(runs: dict[str, RunSummary]) -> str:
     rule = max(RULES, key=lambda name: runs[name].metrics["test/hit_ratio@1"])
     gap = runs[best].metrics["test/hit_ratio@1"] - runs[rule].metrics["test/hit_ratio@1"]
     if gap < 0:
-        lines.append(f"{NAMES[rule]} beats every model here, by {-gap:.3f} over {NAMES[best]}: a small demonstration.")
+        lines.append(
+            f"{NAMES[rule]} beats every model here, by {-gap:.3f} over {NAMES[best]}: a small demonstration."
+        )
     lines.append(f"Written to {OUTPUTS / 'summary.json'}.")
     return "\n".join(lines)
 

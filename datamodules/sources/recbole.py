@@ -65,7 +65,9 @@ class RecBoleSource(Source):
         if row.null_count:
             line = row.is_null().to_pylist().index(True)
             item = inter[self.item_field][line].as_py()
-            raise InputError(f"{inter_file}, line {line + 2}: item {item!r} is not in {item_file.name}: add it there")
+            raise InputError(
+                f"{inter_file}, line {line + 2}: item {item!r} is not in {item_file.name}: add it there"
+            )
         users = inter[self.user_field].combine_chunks().dictionary_encode()
         merged = items.num_rows - len(titles)
         return Interactions(
@@ -91,7 +93,9 @@ def _read_atomic(path: Path, fields: list[str]) -> pa.Table:
         header = file.readline().decode("utf-8", errors="replace").rstrip("\r\n").split("\t")
     columns = {name.split(":")[0]: name for name in header}
     if absent := [field for field in fields if field not in columns]:
-        raise InputError(f"{path}: no field {absent[0]!r} among {sorted(columns)}: name the right one in the config")
+        raise InputError(
+            f"{path}: no field {absent[0]!r} among {sorted(columns)}: name the right one in the config"
+        )
     convert = csv.ConvertOptions(
         include_columns=[columns[field] for field in fields],
         column_types={columns[field]: pa.string() for field in fields},
@@ -114,5 +118,7 @@ def _numbers(column: pa.ChunkedArray, path: Path) -> np.ndarray:
             try:
                 float(value)
             except ValueError:
-                raise InputError(f"{path}, line {line}: time {value!r} is not a number: mend the row") from None
+                raise InputError(
+                    f"{path}, line {line}: time {value!r} is not a number: mend the row"
+                ) from None
         raise

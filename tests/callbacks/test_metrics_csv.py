@@ -10,7 +10,12 @@ def test_metrics_of_a_step_share_a_line_and_columns_grow(tmp_path: Path) -> None
     log.log_metrics({"a": 3.0}, step=1)
     log.log_metrics({"c": 4.0}, step=2)
     log.save()
-    assert (tmp_path / "metrics.csv").read_text().split() == ["step,a,b,c", "0,1.0,2.0,", "1,3.0,,", "2,,,4.0"]
+    assert (tmp_path / "metrics.csv").read_text().split() == [
+        "step,a,b,c",
+        "0,1.0,2.0,",
+        "1,3.0,,",
+        "2,,,4.0",
+    ]
 
 
 def test_a_resume_drops_what_came_after_the_checkpoint_and_goes_on(tmp_path: Path) -> None:

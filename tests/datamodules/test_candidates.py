@@ -28,7 +28,7 @@ def test_lists_hold_the_target_and_unseen_negatives_without_repeats(drawn) -> No
 
 
 def test_the_targets_place_says_nothing(drawn) -> None:
-    """Places are uniform (chi-square with 19 degrees of freedom is below 43.8 in 999 of 1,000 draws), also per target."""
+    """Places are uniform: chi-square with 19 degrees of freedom is below 43.8 in 999 of 1,000 draws."""
     place = np.argmax(drawn["lists"] == drawn["target"][:, None], axis=1)
     counts = np.bincount(place, minlength=20)
     expected = EXAMPLES / 20
@@ -47,9 +47,13 @@ def test_rows_of_one_target_share_no_more_negatives_than_chance(drawn) -> None:
 
 def test_a_list_depends_on_its_own_example_alone(drawn) -> None:
     part = slice(1000, 1010)
-    alone = draw_candidates(drawn["seen"], drawn["ids"][part], drawn["user"][part], drawn["target"][part], ITEMS, 20, 7)
+    alone = draw_candidates(
+        drawn["seen"], drawn["ids"][part], drawn["user"][part], drawn["target"][part], ITEMS, 20, 7
+    )
     assert (alone == drawn["lists"][part]).all()
-    other = draw_candidates(drawn["seen"], drawn["ids"][part], drawn["user"][part], drawn["target"][part], ITEMS, 20, 8)
+    other = draw_candidates(
+        drawn["seen"], drawn["ids"][part], drawn["user"][part], drawn["target"][part], ITEMS, 20, 8
+    )
     assert (other != alone).any()
 
 

@@ -25,14 +25,19 @@ def test_histories_and_splits_by_hand() -> None:
     """
     log = log_of([(0, item, float(item)) for item in reversed(range(10))])
     examples = build_examples(log, min_history=2, max_history=3, seed=0)
-    by_target = {int(t): (h.tolist(), int(s)) for t, h, s in zip(examples.target, examples.history, examples.split, strict=True)}
+    by_target = {
+        int(t): (h.tolist(), int(s))
+        for t, h, s in zip(examples.target, examples.history, examples.split, strict=True)
+    }
     assert sorted(by_target) == list(range(2, 10))
     assert by_target[2] == ([-1, 0, 1], 0)
     assert by_target[7] == ([4, 5, 6], 0)
     assert by_target[8] == ([5, 6, 7], 1)
     assert by_target[9] == ([6, 7, 8], 2)
     # The id of an example is the row of its target in the source: item t stands in row 9 - t.
-    assert {int(i): int(t) for i, t in zip(examples.id, examples.target, strict=True)} == {9 - t: t for t in range(2, 10)}
+    assert {int(i): int(t) for i, t in zip(examples.id, examples.target, strict=True)} == {
+        9 - t: t for t in range(2, 10)
+    }
 
 
 def test_users_with_short_histories_are_skipped_and_counted() -> None:
@@ -44,7 +49,12 @@ def test_users_with_short_histories_are_skipped_and_counted() -> None:
 
 def test_no_training_target_is_as_late_as_a_later_splits() -> None:
     rng = np.random.default_rng(1)
-    rows = [(int(u), int(i), float(t)) for u, i, t in zip(rng.integers(9, size=500), rng.integers(50, size=500), rng.integers(60, size=500), strict=True)]
+    rows = [
+        (int(u), int(i), float(t))
+        for u, i, t in zip(
+            rng.integers(9, size=500), rng.integers(50, size=500), rng.integers(60, size=500), strict=True
+        )
+    ]
     examples = build_examples(log_of(rows), 3, 10, seed=0)
     train, val, test = (examples.time[examples.split == index] for index in range(3))
     assert train.max() < val.min()

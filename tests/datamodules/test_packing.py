@@ -4,11 +4,14 @@ import torch
 from datamodules.packing import dense_mask, pack
 
 PROMPTS = [np.array([1, 10, 11], np.int32), np.array([1, 12], np.int32)]
-RESPONSES = [[np.array([20, 21, 2], np.int32), np.array([22, 2], np.int32)], [np.array([23, 24, 25, 2], np.int32)]]
+RESPONSES = [
+    [np.array([20, 21, 2], np.int32), np.array([22, 2], np.int32)],
+    [np.array([23, 24, 25, 2], np.int32)],
+]
 
 
 def test_rows_by_hand() -> None:
-    """Row 0: prompt 1 10 11, response 20 21 (EOS is never an input), response 22. Row 1: prompt 1 12, response 23 24 25.
+    """Row 0: prompt 1 10 11, response 20 21 (EOS is never an input), response 22. Row 1: 1 12, response 23 24 25.
 
     Positions of every response go on where its prompt ends. The sources of row 0 are the prompt's last position, 2, and
     the response tokens' positions 3, 4, 5; of row 1 (flat offset 6) the position 1 and 2, 3, 4.
@@ -27,7 +30,7 @@ def test_rows_by_hand() -> None:
 
 
 def test_mask_by_hand() -> None:
-    """A response sees its prompt and its own past; the prompt sees no response; padding sees and is seen by padding only."""
+    """A response sees its prompt and its own past; the prompt sees no response; padding sees padding alone."""
     mask = dense_mask(*(pack(PROMPTS, RESPONSES).__dict__[name] for name in ("position_ids", "segment_ids")))
     expected = [
         [1, 0, 0, 0, 0, 0],

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -6,11 +5,19 @@ from hypothesis import strategies as st
 from datamodules import InputError, RecommendationDataModule
 from datamodules.interactions import fold_title
 from datamodules.prompts import FILM_TEMPLATES, Template
-from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer, save_tokenizer, tokenizer_fingerprint
+from datamodules.tokenization import (
+    PieceEncoder,
+    learn_tokenizer,
+    load_tokenizer,
+    save_tokenizer,
+    tokenizer_fingerprint,
+)
 
 TITLES = ["Toy Story", "Usual Suspects, The", "Contempt (Mépris, Le)"]
 
-hostile = st.text(max_size=40) | st.sampled_from(["</s>", "<s>", "{history}", "a::b", "x, y", "[x]", "🎬", "\u202eabc"])
+hostile = st.text(max_size=40) | st.sampled_from(
+    ["</s>", "<s>", "{history}", "a::b", "x, y", "[x]", "🎬", "\u202eabc"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +64,9 @@ def test_no_tokenizer_is_one_clear_line(tmp_path) -> None:
         load_tokenizer(str(tmp_path / "nothing"))
 
 
-@pytest.mark.parametrize("text", ["no placeholder", "{candidates} {history}", "{history} {history} {candidates}"])
+@pytest.mark.parametrize(
+    "text", ["no placeholder", "{candidates} {history}", "{history} {history} {candidates}"]
+)
 def test_templates_are_checked(text: str) -> None:
     with pytest.raises(InputError, match="once"):
         Template.parse(text)
@@ -92,10 +101,14 @@ def test_truncation_drops_the_oldest_items_only(make_data) -> None:
         dropped += len(long_row["history"]) - kept
         if kept < len(long_row["history"]):
             next_line = len(short._responses[long_row["history"][-kept - 1]])
-            assert len(row["prompt"]) + longest + next_line > 100, "an item was dropped that would have fitted"
+            assert len(row["prompt"]) + longest + next_line > 100, (
+                "an item was dropped that would have fitted"
+            )
     assert dropped > 0
 
 
 def test_a_prompt_that_cannot_fit_names_its_example(make_data) -> None:
-    with pytest.raises(InputError, match=r"example \d+ needs \d+ tokens without any history and max_length is 20"):
+    with pytest.raises(
+        InputError, match=r"example \d+ needs \d+ tokens without any history and max_length is 20"
+    ):
         make_data(max_length=20)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from datamodules import InputError, RecommendationDataModule
-from datamodules.sources import MovieLens100k, RecBoleSource
-from datamodules.sources import movielens
+from datamodules.sources import MovieLens100k, RecBoleSource, movielens
 from tests.conftest import tiny_titles, write_atomic
 
 
@@ -22,7 +21,8 @@ def test_a_second_start_builds_nothing(make_data, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    "settings", [{"seed": 1}, {"num_candidates": 7}, {"max_history": 9}, {"templates": ["{history} {candidates}"]}]
+    "settings",
+    [{"seed": 1}, {"num_candidates": 7}, {"max_history": 9}, {"templates": ["{history} {candidates}"]}],
 )
 def test_every_setting_that_shapes_the_data_changes_the_fingerprint(make_data, settings) -> None:
     assert make_data(**settings).fingerprint != make_data().fingerprint
@@ -53,7 +53,9 @@ def test_batches_put_the_positive_first_and_fresh_negatives_after_it(make_data) 
         negatives = {}
         for batch in loader:
             assert (batch.positive == 0).all()
-            for example, items, history in zip(batch.id.tolist(), batch.items.tolist(), batch.history, strict=True):
+            for example, items, history in zip(
+                batch.id.tolist(), batch.items.tolist(), batch.history, strict=True
+            ):
                 row = stored[example]
                 assert items[0] == row["target"]
                 assert len(set(items)) == 5
@@ -82,7 +84,9 @@ def test_evaluation_ranks_all_candidates_in_the_prompts_order(make_data) -> None
     ids = []
     for batch in data.test_dataloader():
         ids += batch.id.tolist()
-        for example, items, positive in zip(batch.id.tolist(), batch.items.tolist(), batch.positive.tolist(), strict=True):
+        for example, items, positive in zip(
+            batch.id.tolist(), batch.items.tolist(), batch.positive.tolist(), strict=True
+        ):
             assert items == rows[example]["candidates"]
             assert items[positive] == rows[example]["target"]
     assert sorted(ids) == sorted(rows)
@@ -94,7 +98,9 @@ def test_candidates_stay_away_from_the_users_items(make_data) -> None:
     consumed = set(zip(log.user.tolist(), log.item.tolist(), strict=True))
     for split in data.store.splits.values():
         for row in split:
-            assert all(item == row["target"] or (row["user"], item) not in consumed for item in row["candidates"])
+            assert all(
+                item == row["target"] or (row["user"], item) not in consumed for item in row["candidates"]
+            )
 
 
 def test_what_was_skipped_is_counted(tmp_path: Path) -> None:
@@ -137,11 +143,23 @@ def test_a_batch_larger_than_the_data_is_refused(make_data) -> None:
     ("change", "message"),
     [
         (lambda inter, item: inter.unlink(), "tiny.inter is missing"),
-        (lambda inter, item: inter.write_text(inter.read_text().replace("\t1.0\n", "\tsoon\n")), r"line \d+: time 'soon' is not a number"),
-        (lambda inter, item: inter.write_text(inter.read_text() + "u1\tnowhere\t3.0\n"), "line 902: item 'nowhere' is not in tiny.item"),
-        (lambda inter, item: item.write_text(item.read_text().replace("title:", "name:")), "no field 'title' among"),
+        (
+            lambda inter, item: inter.write_text(inter.read_text().replace("\t1.0\n", "\tsoon\n")),
+            r"line \d+: time 'soon' is not a number",
+        ),
+        (
+            lambda inter, item: inter.write_text(inter.read_text() + "u1\tnowhere\t3.0\n"),
+            "line 902: item 'nowhere' is not in tiny.item",
+        ),
+        (
+            lambda inter, item: item.write_text(item.read_text().replace("title:", "name:")),
+            "no field 'title' among",
+        ),
         (lambda inter, item: inter.write_text(inter.read_text() + "u1\ti1\n"), "Expected 3 columns, got 2"),
-        (lambda inter, item: inter.write_text("user_id:token\titem_id:token\ttimestamp:float\n"), "no rows under the header"),
+        (
+            lambda inter, item: inter.write_text("user_id:token\titem_id:token\ttimestamp:float\n"),
+            "no rows under the header",
+        ),
     ],
 )
 def test_broken_files_are_one_clear_line(tiny_folder: Path, tmp_path: Path, change, message: str) -> None:
@@ -182,18 +200,23 @@ def test_grouplens_files_become_recboles() -> None:
     """Three rows as GroupLens publishes them, and what RecBole's file says of the same items."""
     flags = "|".join("1" if n in (3, 4, 5) else "0" for n in range(19))
     films = f"1|Toy Story (1995)|01-Jan-1995||http://x|{flags}\n267|unknown||||1{'|0' * 18}\n"
-    films += f"1412|Land Before Time III: The Time of the Great Giving (1995) (V)|01-Jan-1995||http://x|{flags}\n"
+    films += (
+        f"1412|Land Before Time III: The Time of the Great Giving (1995) (V)|01-Jan-1995||http://x|{flags}\n"
+    )
     lines = movielens._to_item(films).decode().splitlines()
     assert lines[1] == "1\tToy Story\t1995\tAnimation Children's Comedy"
     assert lines[2] == "267\tunkonwn\tunkonwn\tunknown"
     assert lines[3].split("\t")[1:3] == ["Land Before Time III: The Time of the Great Giving (1995)", "V"]
-    assert movielens._to_inter("196\t242\t3\t881250949\n").decode().splitlines()[1] == "196\t242\t3\t881250949"
+    assert (
+        movielens._to_inter("196\t242\t3\t881250949\n").decode().splitlines()[1] == "196\t242\t3\t881250949"
+    )
 
 
 def test_the_report_is_plain_json(make_data, tmp_path: Path) -> None:
     data = make_data()
     report = json.loads((tmp_path / f"examples-{data.fingerprint}" / "report.json").read_text())
     assert report["train examples"] == len(data.store.splits["train"])
-    assert np.sum([len(split) for split in data.store.splits.values()]) == report["train examples"] + report[
-        "val examples kept"
-    ] + report["test examples kept"]
+    assert (
+        np.sum([len(split) for split in data.store.splits.values()])
+        == report["train examples"] + report["val examples kept"] + report["test examples kept"]
+    )

@@ -62,15 +62,29 @@ def test_both_stages_then_test_then_predict(tiny_folder: Path) -> None:
     (tested,) = [row for row in rows if row["test/mrr"]]
     assert len(table["id"]) == 21
     assert abs(sum(1 / rank for rank in table["rank"]) / 21 - float(tested["test/mrr"])) < 1e-6
-    for target, rank, candidates, scores in zip(*(table[n] for n in ("target", "rank", "candidates", "scores")), strict=True):
+    for target, rank, candidates, scores in zip(
+        *(table[n] for n in ("target", "rank", "candidates", "scores")), strict=True
+    ):
         assert candidates[rank - 1] == target
         assert sorted(scores, reverse=True) == scores
 
 
 def _leet_shows_what_was_logged(folder: Path) -> None:
-    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--summary", str(folder / "wandb")]
+    command = [
+        str(Path(sys.executable).parent / "wandb"),
+        "leet",
+        "inspect",
+        "--summary",
+        str(folder / "wandb"),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    for name in ("boundary/proportion", "boundary/violation_rate", "beta/mean", "train/loss", "val/hit_ratio@1"):
+    for name in (
+        "boundary/proportion",
+        "boundary/violation_rate",
+        "beta/mean",
+        "train/loss",
+        "val/hit_ratio@1",
+    ):
         assert name in result.stdout, result.stdout
 
 
@@ -91,7 +105,10 @@ def test_a_resumed_run_is_bit_identical(tiny_folder: Path, make, changes, crash_
     settings["data"]["init_args"]["batch_size"] = 80  # an epoch is 6 steps
     whole = run("fit", "whole", settings)
     callbacks = settings["trainer"]["callbacks"]
-    settings["trainer"]["callbacks"] = [*callbacks, {"class_path": "tests.cli.Crash", "init_args": {"after_step": crash_after}}]
+    settings["trainer"]["callbacks"] = [
+        *callbacks,
+        {"class_path": "tests.cli.Crash", "init_args": {"after_step": crash_after}},
+    ]
     with pytest.raises(RuntimeError, match="crash"):
         run("fit", "broken", settings)
     settings["trainer"]["callbacks"] = callbacks
@@ -222,10 +239,14 @@ def test_settings_that_cannot_be_are_refused_by_the_parser(tiny_folder: Path, ca
 def test_train_py_runs_from_another_folder(tiny_folder: Path, tmp_path: Path) -> None:
     """The installed packages are importable anywhere, and `--help` needs no data."""
     code = "import losses, datamodules, lightning_modules.cli, callbacks, study; print(losses.__name__)"
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "losses"
     train = Path(__file__).parents[2] / "train.py"
-    result = subprocess.run([sys.executable, str(train), "fit", "--help"], cwd=tmp_path, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, str(train), "fit", "--help"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert result.returncode == 0
     assert "--wandb.mode" in result.stdout
     assert json.dumps(None) not in result.stderr

@@ -46,7 +46,7 @@ def ragged_batch() -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
 
 
 def plain_log_probs(model: PreTrainedModel, prompts, responses) -> Tensor:
-    """One unpadded forward per response through the whole model, no mask, no position ids: shape [B, R], 0 where absent."""
+    """One unpadded forward per response through the whole model, no mask: shape [B, R], 0 where absent."""
     rows = []
     for prompt, own in zip(prompts, responses, strict=True):
         scores = []
@@ -153,7 +153,11 @@ def test_flex_attentions_mask_function_is_the_dense_mask() -> None:
     position, segment = packed.position_ids, packed.segment_ids
 
     def mask_mod(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return may_attend(position[batch, query], position[batch, key], segment[batch, query], segment[batch, key])
+        return may_attend(
+            position[batch, query], position[batch, key], segment[batch, query], segment[batch, key]
+        )
 
     rows, length = position.shape
-    assert torch.equal(create_mask(mask_mod, rows, 1, length, length, device="cpu"), dense_mask(position, segment))
+    assert torch.equal(
+        create_mask(mask_mod, rows, 1, length, length, device="cpu"), dense_mask(position, segment)
+    )
