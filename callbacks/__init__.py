@@ -2,6 +2,7 @@
 
 from callbacks.boundary_proportion import BoundaryProportion
 from callbacks.finite_loss import FiniteLoss
+from callbacks.gradient_suppression import GradientSuppression
 from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.prediction_writer import PredictionWriter
@@ -12,6 +13,7 @@ from callbacks.validation_line import ValidationLine
 __all__ = [
     "BoundaryProportion",
     "FiniteLoss",
+    "GradientSuppression",
     "LastCheckpoint",
     "MetricsCSV",
     "PredictionWriter",

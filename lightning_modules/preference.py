@@ -16,7 +16,7 @@ from lightning_modules.checkpoints import (
 from lightning_modules.language_model import LanguageModel, LoRA
 from lightning_modules.recommender import LanguageModelRecommender, OptimizerFactory, SchedulerFactory
 from lightning_modules.reference import Reference, freeze_reference
-from losses import ResponseScores, three_means_boundary
+from losses import ResponseScores, gradient_weights, three_means_boundary
 from losses.objective import Objective
 
 
@@ -70,31 +70,34 @@ class PreferenceModule(LanguageModelRecommender):
             self.reference = freeze_reference(self.policy)
         _turn_dropout_off(self.policy)
 
+    def response_scores(self, batch: Batch) -> ResponseScores:
+        """Scores a batch under the policy, with gradients, and under the reference, without."""
+        reference = None if self.reference is None else self.reference(batch.packed)
+        lengths = batch.packed.lengths
+        mask = lengths[:, 1:] > 0
+        return ResponseScores(self.score(batch), reference, mask=mask, lengths=lengths, draws=batch.draws)
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Computes the loss, and the facts that callbacks read.
 
         Returns:
-            `loss`; and detached: `policy`, `compared` and `rewards` [B, 1 + K], `mask`, `boundary`, `selected` and
-            `beta` [B, K] (see `losses`). `compared` are the log-probabilities that selection and margins see;
-            `boundary` is the paper's B under the current policy, for every objective.
+            `loss`; and detached: `policy`, `compared` and `rewards` [B, 1 + K], `mask`, `boundary`, `selected`,
+            `beta` and `weights` (|∂loss/∂s_i|) [B, K] (see `losses`). `compared` are the log-probabilities that
+            selection and margins see; `boundary` is the paper's B under the current policy, for every objective.
         """
-        reference = None if self.reference is None else self.reference(batch.packed)
-        policy = self.score(batch)
-        lengths = batch.packed.lengths
-        scores = ResponseScores(
-            policy, reference, mask=lengths[:, 1:] > 0, lengths=lengths, draws=batch.draws
-        )
+        scores = self.response_scores(batch)
         out = self.objective(scores)
         compared = self.objective.view(scores)
         return {
             "loss": out.loss.mean(),
-            "policy": policy.detach(),
+            "policy": scores.policy.detach(),
             "compared": compared.policy.detach(),
             "rewards": out.rewards,
             "mask": scores.present,
             "boundary": three_means_boundary(compared),
             "selected": out.selected,
             "beta": out.beta,
+            "weights": gradient_weights(self.objective, scores),
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
