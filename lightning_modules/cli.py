@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import wandb
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 
@@ -18,6 +18,7 @@ from callbacks import (
     LastCheckpoint,
     MetricsCSV,
     PredictionWriter,
+    ProgressBar,
     RNGState,
     TrainingMetrics,
     ValidationLine,
@@ -95,7 +96,7 @@ class DynamicPOCLI(LightningCLI):
             kwargs["logger"] = self._loggers(folder)
         own = [FiniteLoss(), TrainingMetrics(), RNGState(), ValidationLine(), PredictionWriter(folder)]
         if config["enable_progress_bar"] is not False:
-            own.append(TQDMProgressBar())
+            own.append(ProgressBar())
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
         return super().instantiate_trainer(**kwargs)
 
