@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from datamodules.batches import Batch, Collate, EpochRows
+from datamodules.batches import Collate, EpochRows
 from datamodules.candidates import SeenItems, draw_candidates
 from datamodules.draws import Stream, random_bits
 from datamodules.errors import InputError
