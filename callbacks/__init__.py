@@ -7,6 +7,7 @@ from callbacks.gradient_suppression import GradientSuppression
 from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.prediction_writer import PredictionWriter
+from callbacks.progress import ProgressBar
 from callbacks.rng_state import RNGState
 from callbacks.training_metrics import TrainingMetrics
 from callbacks.validation_line import ValidationLine
@@ -19,6 +20,7 @@ __all__ = [
     "LastCheckpoint",
     "MetricsCSV",
     "PredictionWriter",
+    "ProgressBar",
     "RNGState",
     "TrainingMetrics",
     "ValidationLine",

@@ -21,12 +21,12 @@ class RNGState(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The generators' states in plain types, loadable with `weights_only`."""
-        name, keys, position, has_gauss, gauss = np.random.get_state()
+        name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
         version, internal, next_gauss = random.getstate()
         return {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-            "numpy": [name, keys.tolist(), position, has_gauss, gauss],
+            "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, gauss],
             "python": [version, list(internal), next_gauss],
         }
 

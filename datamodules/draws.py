@@ -61,4 +61,5 @@ def uniforms(
     seed: int, stream: Stream, ids: NDArray[np.int64], count: int, epoch: int = 0
 ) -> NDArray[np.float64]:
     """Draws `count` uniforms in [0, 1) for every id; arguments as in `random_bits`, shape [N, count]."""
-    return (random_bits(seed, stream, ids, count, epoch) >> np.uint64(11)) * 2.0**-53
+    bits = random_bits(seed, stream, ids, count, epoch) >> np.uint64(11)
+    return bits.astype(np.float64) * 2.0**-53

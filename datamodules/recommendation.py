@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from datamodules.batches import Batch, Collate, EpochRows
+from datamodules.batches import Collate, EpochRows
 from datamodules.candidates import SeenItems, draw_candidates
 from datamodules.draws import Stream, random_bits
 from datamodules.errors import InputError
@@ -192,7 +192,7 @@ class RecommendationDataModule(pl.LightningDataModule):
 
     def _loader(
         self, split: str, batch_size: int, sampler: Any, num_negatives: int | None
-    ) -> DataLoader[Batch]:
+    ) -> DataLoader[Any]:
         return DataLoader(
             EpochRows(self.store.splits[split]),
             batch_size=batch_size,
@@ -206,7 +206,7 @@ class RecommendationDataModule(pl.LightningDataModule):
         trainer = self.trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Loads positives with this epoch's negatives, from where a checkpoint stopped."""
         rank, world_size = self._ranks()
         epoch, consumed = self._start
@@ -221,19 +221,19 @@ class RecommendationDataModule(pl.LightningDataModule):
             )
         return self._loader("train", self.batch_size, sampler, self.num_negatives)
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
+    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         sampler = EvaluationSampler(len(self.store.splits[split]), *self._ranks())
         return self._loader(split, self.eval_batch_size, sampler, None)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Loads the validation sample with all candidates."""
         return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Loads the test sample with all candidates."""
         return self._evaluation_loader("test")
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Loads what `test_dataloader` loads."""
         return self._evaluation_loader("test")
 

@@ -152,8 +152,10 @@ def write_store(
     """Writes a store beside its place and renames it there, so that no reader ever sees half of one."""
 
     def fill(temporary: Path) -> None:
+        datasets.disable_progress_bars()
         for split, table in tables.items():
             datasets.Dataset(table).save_to_disk(temporary / split)
+        datasets.enable_progress_bars()
         pq.write_table(pa.table({"title": log.titles}), temporary / "items.parquet")
         pq.write_table(pa.table({"user": log.users}), temporary / "users.parquet")
         pq.write_table(

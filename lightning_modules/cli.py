@@ -9,15 +9,17 @@ from typing import Any, Literal
 
 import wandb
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks import (
     FiniteLoss,
     LastCheckpoint,
     MetricsCSV,
     PredictionWriter,
+    ProgressBar,
     RNGState,
     TrainingMetrics,
     ValidationLine,
@@ -35,6 +37,7 @@ _TRAINER_DEFAULTS = {
     "max_epochs": -1,
     "log_every_n_steps": 10,
     "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
     # The data modules' samplers know the ranks; Lightning's would pad evaluation with duplicates.
     "use_distributed_sampler": False,
 }
@@ -87,6 +90,16 @@ class DynamicPOCLI(LightningCLI):
                 record = RunRecord(self._parser("fit"), config)
                 require_same_config(config.ckpt_path, record.computed_settings())
 
+    def instantiate_classes(self) -> None:
+        """Says what a constructor refused, without the layers of parsing around it."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            root: BaseException = error
+            while root.__cause__ is not None:
+                root = root.__cause__
+            raise InputError(str(root)) from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the loggers and the callbacks that every run has."""
         config = self._get(self.config_init, "trainer")
@@ -95,7 +108,7 @@ class DynamicPOCLI(LightningCLI):
             kwargs["logger"] = self._loggers(folder)
         own = [FiniteLoss(), TrainingMetrics(), RNGState(), ValidationLine(), PredictionWriter(folder)]
         if config["enable_progress_bar"] is not False:
-            own.append(TQDMProgressBar())
+            own.append(ProgressBar())
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
         return super().instantiate_trainer(**kwargs)
 
@@ -105,14 +118,16 @@ class DynamicPOCLI(LightningCLI):
         # A prediction logs nothing, and an empty offline segment would hide the training's from `wandb leet`.
         if settings.mode != "disabled" and self.subcommand != "predict":
             new = self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None
+            run_id = wandb_run_id(Path(folder), new)
+            rank_zero_info(f"W&B run {run_id}, {settings.mode}: wandb leet {folder}/wandb shows it")
             loggers.append(
                 WandbLogger(
                     name=settings.name or "-".join(Path(folder).parts[-2:]),
                     project=settings.project,
                     save_dir=folder,
                     offline=settings.mode == "offline",
-                    id=wandb_run_id(Path(folder), new),
-                    settings=wandb.Settings(console="off", quiet=True),
+                    id=run_id,
+                    settings=wandb.Settings(console="off", silent=True),
                 )
             )
         return loggers

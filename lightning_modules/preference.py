@@ -69,7 +69,7 @@ class PreferenceModule(LanguageModelRecommender):
         self._reference_digest = digest(trained_state(self))
         if self.objective.needs_reference:
             self.reference = freeze_reference(self.policy)
-        _turn_dropout_off(self.policy)
+        _turn_dropout_off(self)
 
     def response_scores(self, batch: Batch) -> ResponseScores:
         """Scores a batch under the policy, with gradients, and under the reference, without."""
@@ -125,4 +125,4 @@ def _turn_dropout_off(model: nn.Module) -> None:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
         if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0
+            setattr(module, "attention_dropout", 0.0)  # noqa: B010 - a plain attribute, no parameter

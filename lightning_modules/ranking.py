@@ -1,7 +1,7 @@
 """Ranking candidates, and what it is judged by."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -52,12 +52,14 @@ class RankingMetrics(nn.Module):
             "ndcg@5": torch.where(rank < 5, 1 / torch.log2(rank + 2), 0.0),
             "mrr": 1 / (rank + 1),
         }
+        metrics = self.named()
         for name, value in values.items():
-            self._metrics[name].update(value.float())
+            metrics[f"{self._prefix}{name}"].update(value.float())
 
     def named(self) -> dict[str, MeanMetric]:
         """The metrics under the names they are logged by."""
-        return {f"{self._prefix}{name}": metric for name, metric in self._metrics.items()}
+        metrics = cast(dict[str, MeanMetric], dict(self._metrics.items()))
+        return {f"{self._prefix}{name}": metric for name, metric in metrics.items()}
 
 
 class RankingModule(pl.LightningModule):

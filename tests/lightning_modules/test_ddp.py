@@ -1,0 +1,72 @@
+"""Two real processes (gloo) against one."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+from tests.cli import config, weights
+
+ROOT = Path(__file__).parents[2]
+
+
+def launch(folder: Path, settings: dict, subcommand: str, devices: int, *args: str) -> None:
+    """Runs `train.py` on some processes in a folder of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+    strategy = "ddp" if devices > 1 else "auto"
+    command = [sys.executable, str(ROOT / "train.py"), subcommand, "--config", "run.yaml"]
+    command += ["--trainer.devices", str(devices), "--trainer.strategy", strategy, *args]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "outputs/run/metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 2}])
+def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_path: Path, lora) -> None:
+    """Same weights (1e-6 in float64) and the same global rates; every test example counted and written once."""
+    settings = config(tiny_folder, lora=lora)
+    settings["trainer"]["precision"] = "64-true"
+    # Adam divides by the root of tiny squares and would blow rounding up.
+    settings["model"]["init_args"]["optimizer"] = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05}}
+    settings["trainer"]["callbacks"].append(
+        {"class_path": "callbacks.GradientSuppression", "init_args": {"every_n_steps": 6}}
+    )
+    for devices, batch_size in ((1, 8), (2, 4)):
+        settings["data"]["init_args"]["batch_size"] = batch_size
+        launch(tmp_path / str(devices), settings, "fit", devices)
+        launch(tmp_path / str(devices), settings, "predict", devices, "--ckpt_path", "last")
+
+    one, two = (weights(tmp_path / f"{n}/outputs/run/checkpoints/last.ckpt") for n in (1, 2))
+    assert one.keys() == two.keys()
+    for key in one:
+        torch.testing.assert_close(two[key], one[key], rtol=0, atol=1e-6)
+
+    alone, together = rows_of(tmp_path / "1"), rows_of(tmp_path / "2")
+    assert len(alone) == len(together)
+    compared = 0
+    for expected, found in zip(alone, together, strict=True):
+        for name in expected.keys() - {
+            "gradient/variance"
+        }:  # of quarters of a rank's batch, not the same ones
+            assert bool(expected[name]) == bool(found[name]), name
+            if expected[name]:
+                assert float(found[name]) == pytest.approx(float(expected[name]), abs=1e-5), name
+                compared += name.startswith(("boundary/", "beta/", "gradient/", "reward/"))
+    assert compared > 70
+
+    tables = [pq.read_table(tmp_path / f"{n}/outputs/run/predictions.parquet") for n in (1, 2)]
+    assert tables[0]["id"].to_pylist() == tables[1]["id"].to_pylist()
+    assert tables[0]["rank"].to_pylist() == tables[1]["rank"].to_pylist()
+    assert tables[0].num_rows == 21
