@@ -1,7 +1,7 @@
 """`python -m study.compare A.parquet B.parquet`: do two models differ on the same examples?
 
-Prints the means of both, the mean of the paired differences B − A with a bootstrap interval, and an exact McNemar test
-of hit_ratio@1. Exit status 0, or 2 where the files cannot be compared.
+Prints the means of both, the mean of the paired differences B − A with a bootstrap interval, and an exact
+McNemar test of hit_ratio@1. Exit status 0, or 2 where the files cannot be compared.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from datamodules.errors import InputError
 from study.statistics import RESAMPLES, bootstrap_interval, mcnemar_exact
 
+_REMEDY = "predict the same split of the same data with both"
 _COLUMNS = ("id", "user", "target", "rank", "candidates")
 
 
@@ -89,19 +90,15 @@ def require_same_examples(first: pa.Table, second: pa.Table) -> None:
     first_ids, second_ids = first["id"].to_numpy(), second["id"].to_numpy()
     alone = np.setxor1d(first_ids, second_ids)
     if len(alone):
-        raise InputError(
-            f"{len(alone)} examples are in one file only (first: {alone[0]}; {len(first_ids)} and {len(second_ids)} rows): "
-            "predict the same split of the same data with both"
-        )
+        sizes = f"{len(first_ids):,} and {len(second_ids):,} rows, first: {alone[0]}"
+        raise InputError(f"{len(alone):,} examples are in one file only ({sizes}): {_REMEDY}")
     for name in ("target", "user", "candidates"):
         pairs = zip(first[name].to_pylist(), second[name].to_pylist(), strict=True)
         same = [sorted(a) == sorted(b) if name == "candidates" else a == b for a, b in pairs]
         if not all(same):
             row = same.index(False)
-            raise InputError(
-                f"{same.count(False)} examples have another {name} in the second file (first: {first_ids[row]}): "
-                "predict the same split of the same data with both"
-            )
+            others = f"{same.count(False):,} examples have another {name} in the second file"
+            raise InputError(f"{others} (first: {first_ids[row]}): {_REMEDY}")
 
 
 def compare(first: pa.Table, second: pa.Table, seed: int) -> list[Comparison]:
@@ -138,18 +135,16 @@ def report(first: pa.Table, second: pa.Table, seed: int) -> str:
         means = f"{row.metric:<12}{row.first:>8.4f}{row.second:>8.4f}{row.difference:>+9.4f}"
         lines.append(f"{means}   [{low:+.4f}, {high:+.4f}]{'' if low <= 0 <= high else '   *'}")
     first_right, second_right = first["rank"].to_numpy() <= 1, second["rank"].to_numpy() <= 1
-    first_only, second_only = (
-        int((first_right & ~second_right).sum()),
-        int((second_right & ~first_right).sum()),
-    )
+    first_only = int((first_right & ~second_right).sum())
+    second_only = int((second_right & ~first_right).sum())
     users = len(set(first["user"].to_pylist()))
+    p = mcnemar_exact(first_only, second_only)
     lines += [
         "",
-        f"{first.num_rows:,} examples of {users:,} users. Intervals: {RESAMPLES:,} resamples of users, because examples "
-        f"of one user are dependent; seed {seed}; * where 0 is outside.",
-        f"hit_ratio@1, exact McNemar: right in A alone {first_only:,}, in B alone {second_only:,}, "
-        f"p = {mcnemar_exact(first_only, second_only):.2g} (two-sided; takes examples as independent, so trust the "
-        "interval where the two disagree).",
+        f"{first.num_rows:,} examples of {users:,} users. Intervals: {RESAMPLES:,} resamples of users,",
+        f"because examples of one user are dependent (seed {seed}); * where 0 is outside.",
+        f"hit_ratio@1: right in A alone {first_only:,}, in B alone {second_only:,}; exact McNemar p = {p:.2g}.",
+        "It takes examples as independent: where it disagrees with the interval, trust the interval.",
     ]
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """Intervals and tests for metrics of one or two runs on the same examples.
 
-Examples of one user are dependent: their histories overlap, and whoever is easy to predict is so again and again. So
-users are resampled, not examples.
+Examples of one user are dependent: their histories overlap, and whoever is easy to predict is so again and
+again. So users are resampled, not examples.
 """
 
 import math
@@ -61,8 +61,8 @@ def resampled_means(
 def mcnemar_exact(first_only: int, second_only: int) -> float:
     """Two-sided exact McNemar test: does one of two classifiers get more rows right?
 
-    Only rows that exactly one gets right count. Were both equally good, each would be the first's or the second's with
-    probability 1/2, and rows independent.
+    Only rows that exactly one gets right count. Were both equally good and rows independent, each such row
+    would be the first's or the second's with probability 1/2.
 
     Args:
         first_only: Rows that the first alone gets right.
@@ -77,4 +77,4 @@ def mcnemar_exact(first_only: int, second_only: int) -> float:
         term = term * right // (rows - right + 1)
         tail += term
     # Integers as long as the rows are many: the division comes last, for a float would overflow.
-    return min(1.0, 2 * tail / 2**rows)
+    return 1.0 if 2 * tail >= 2**rows else 2 * tail / 2**rows

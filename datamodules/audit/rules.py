@@ -56,9 +56,9 @@ class PositionRule:
 
         (n(c, p) + C·g(p)) / (n(c) + C)
 
-    with n the counts among earlier targets, g the share of all earlier targets at p, which is all that is known
-    of an item that never was a target, and C places, hence one imaginary target a place: with fewer, a rare item
-    that by luck stands where it stood once outranks a frequent one that stands at one place too often.
+    with n the counts among earlier targets, g the share of all earlier targets at p, which is all that is
+    known of an item that never was a target, and C places, hence one imaginary target a place: with fewer, a
+    rare item that by luck stands where it stood once outranks a frequent one that keeps to one place.
     """
 
     def __init__(self, learned: AuditSplit, num_items: int) -> None:
@@ -88,8 +88,8 @@ class FingerprintRule:
 
         (Σ_j |L ∩ L_j| − e) / √(e + 1),    e = n(c) Σ_{i ∈ L, i ≠ c} f(i)
 
-    over the n(c) earlier rows j with target c, their negatives L_j, and f(i) the share of all earlier rows that
-    have i among the negatives. So neither a frequent target nor a frequent negative scores high by itself.
+    over the n(c) earlier rows j with target c, their negatives L_j, and f(i) the share of all earlier rows
+    that have i among the negatives. So neither a frequent target nor a frequent negative scores high as such.
     """
 
     def __init__(self, learned: AuditSplit, num_items: int) -> None:

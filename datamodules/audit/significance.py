@@ -8,9 +8,9 @@ channel is randomised, everything else (targets, their popularity, what was lear
 - fingerprint: the rows exchange their negatives.
 
 If lists are ordered and drawn independently of the target, a row and its M copies are exchangeable. Given
-that T of a row's 1 + M versions are hits, the version in the file is one with probability T / (1 + M), so the hits
-in the file are a sum of independent Bernoulli variables with mean n·p, p the hit rate over all versions. From
-n·p + 1 on, the binomial B(n, p) has the heavier upper tail (Hoeffding, Ann. Math. Statist. 1956), so
+that T of a row's 1 + M versions are hits, the version in the file is one with probability T / (1 + M), so the
+hits in the file are a sum of independent Bernoulli variables with mean n·p, p the hit rate over all versions.
+From n·p + 1 on, the binomial B(n, p) has the heavier upper tail (Hoeffding, Ann. Math. Statist. 1956), so
 
     P(B(n, p) ≥ hits)
 
