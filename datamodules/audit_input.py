@@ -238,7 +238,7 @@ def _read_table(path: Path) -> Interactions:
         raise InputError(
             f"{path}: a time is not a number ({str(error).splitlines()[0]}): mend the row"
         ) from error
-    users = pc.cast(columns["user"], pa.string()).combine_chunks().dictionaryencode()
+    users = pc.cast(columns["user"], pa.string()).combine_chunks().dictionary_encode()
     titles, item = merge_titles(pc.cast(columns["title"], pa.string()).to_pylist())
     return Interactions(
         user=users.indices.to_numpy().astype(np.int32),

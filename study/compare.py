@@ -97,8 +97,8 @@ def require_same_examples(first: pa.Table, second: pa.Table) -> None:
         same = [sorted(a) == sorted(b) if name == "candidates" else a == b for a, b in pairs]
         if not all(same):
             row = same.index(False)
-            others = f"{same.count(False):,} examples have another {name} in the second file"
-            raise InputError(f"{others} (first: {first_ids[row]}): {_REMEDY}")
+            differ = f"{same.count(False):,} examples differ in {name}, first: {first_ids[row]}"
+            raise InputError(f"{differ}: {_REMEDY}")
 
 
 def compare(first: pa.Table, second: pa.Table, seed: int) -> list[Comparison]:
@@ -143,7 +143,7 @@ def report(first: pa.Table, second: pa.Table, seed: int) -> str:
         "",
         f"{first.num_rows:,} examples of {users:,} users. Intervals: {RESAMPLES:,} resamples of users,",
         f"because examples of one user are dependent (seed {seed}); * where 0 is outside.",
-        f"hit_ratio@1: right in A alone {first_only:,}, in B alone {second_only:,}; exact McNemar p = {p:.2g}.",
+        f"hit_ratio@1: right in A alone {first_only:,}, B alone {second_only:,}; exact McNemar p = {p:.2g}.",
         "It takes examples as independent: where it disagrees with the interval, trust the interval.",
     ]
     return "\n".join(lines)
