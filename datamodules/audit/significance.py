@@ -5,7 +5,7 @@ on clean lists too. It is the same rule on **control copies** of the judged rows
 channel is randomised, everything else (targets, their popularity, what was learned) being the same:
 
 - position: the order of each list is shuffled;
-- fingerprint: the rows exchange their negatives.
+- fingerprint: the rows exchange their negatives, as far as no row receives its target.
 
 If lists are ordered and drawn independently of the target, a row and its M copies are exchangeable. Given
 that T of a row's 1 + M versions are hits, the version in the file is one with probability T / (1 + M), so the
