@@ -1,6 +1,7 @@
 """A run's folder: its config's path under `outputs/`, and what Lightning leaves to be put there."""
 
 import secrets
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,9 @@ class RunRecord(SaveConfigCallback):
         super().__init__(*args, overwrite=True, save_to_log_dir=False, **kwargs)
         self._num_lines: int | None = None
 
+    @cached_property
     def plain_config(self) -> dict[str, Any]:
-        """The whole configuration in plain types."""
+        """The whole configuration in plain types; a dump takes a quarter of a second, so once a run."""
         dump: dict[str, Any] = yaml.safe_load(
             self.parser.dump(self.config, skip_none=False, skip_link_targets=False)
         )
@@ -112,8 +114,7 @@ class RunRecord(SaveConfigCallback):
 
     def computed_settings(self) -> dict[str, Any]:
         """What decides the result: `model` and `data`."""
-        config = self.plain_config()
-        return {"model": config["model"], "data": config["data"]}
+        return {part: self.plain_config[part] for part in ("model", "data")}
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Writes `config.yaml` and tells the loggers; a test or prediction leaves the training's file alone."""
@@ -122,7 +123,7 @@ class RunRecord(SaveConfigCallback):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.parser.save(self.config, path, skip_none=False, overwrite=True)
         for logger in trainer.loggers:
-            logger.log_hyperparams(self.plain_config())
+            logger.log_hyperparams(self.plain_config)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begins metrics.csv, or cuts it where the checkpoint was written."""
