@@ -1,6 +1,7 @@
 """What every source is read into: who consumed what, when."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,9 @@ class Interactions:
         time: Seconds since 1970 or any other monotone clock, shape [N].
         users: The users' ids in the source.
         titles: One distinct title per item, white space folded.
-        notes: What reading dropped or merged, one sentence each.
+        rating: Rating of each interaction, where the source has been asked for it, shape [N].
+        notes: What reading merged, one sentence each.
+        dropped: How many rows were left out, by the reason.
     """
 
     user: NDArray[np.int32]
@@ -29,7 +32,9 @@ class Interactions:
     time: NDArray[np.float64]
     users: list[str]
     titles: list[str]
+    rating: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.user)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from datamodules import InputError
-from datamodules.candidates import SeenItems, draw_candidates
+from datamodules.negatives import SeenItems, UniformProposals, draw_candidates
 
 USERS, ITEMS, EXAMPLES = 30, 200, 3000
 
@@ -14,7 +14,7 @@ def drawn() -> dict[str, np.ndarray]:
     rows = rng.integers(1500, size=EXAMPLES)
     user, target, ids = log_user[rows].astype(np.int32), log_item[rows].astype(np.int32), np.arange(EXAMPLES)
     seen = SeenItems(log_user.astype(np.int32), log_item.astype(np.int32), ITEMS)
-    lists = draw_candidates(seen, ids, user, target, ITEMS, 20, seed=7)
+    lists = draw_candidates(seen, ids, user, target, UniformProposals(ITEMS), 20, seed=7)
     pairs = set(zip(log_user.tolist(), log_item.tolist(), strict=True))
     return {"lists": lists, "user": user, "target": target, "ids": ids, "seen": seen, "pairs": pairs}
 
@@ -48,11 +48,23 @@ def test_rows_of_one_target_share_no_more_negatives_than_chance(drawn) -> None:
 def test_a_list_depends_on_its_own_example_alone(drawn) -> None:
     part = slice(1000, 1010)
     alone = draw_candidates(
-        drawn["seen"], drawn["ids"][part], drawn["user"][part], drawn["target"][part], ITEMS, 20, 7
+        drawn["seen"],
+        drawn["ids"][part],
+        drawn["user"][part],
+        drawn["target"][part],
+        UniformProposals(ITEMS),
+        20,
+        7,
     )
     assert (alone == drawn["lists"][part]).all()
     other = draw_candidates(
-        drawn["seen"], drawn["ids"][part], drawn["user"][part], drawn["target"][part], ITEMS, 20, 8
+        drawn["seen"],
+        drawn["ids"][part],
+        drawn["user"][part],
+        drawn["target"][part],
+        UniformProposals(ITEMS),
+        20,
+        8,
     )
     assert (other != alone).any()
 
@@ -60,7 +72,9 @@ def test_a_list_depends_on_its_own_example_alone(drawn) -> None:
 def test_a_user_who_has_seen_almost_everything_still_gets_exact_lists() -> None:
     user = np.zeros(181, dtype=np.int32)
     seen = SeenItems(user, np.arange(181, dtype=np.int32), ITEMS)
-    lists = draw_candidates(seen, np.arange(5), user[:5], np.arange(5, dtype=np.int32), ITEMS, 20, seed=0)
+    lists = draw_candidates(
+        seen, np.arange(5), user[:5], np.arange(5, dtype=np.int32), UniformProposals(ITEMS), 20, seed=0
+    )
     for target, items in enumerate(lists.tolist()):
         assert sorted(items) == [target, *range(181, 200)]
 
@@ -69,4 +83,4 @@ def test_too_small_a_catalogue_is_refused_before_drawing() -> None:
     user = np.zeros(182, dtype=np.int32)
     seen = SeenItems(user, np.arange(182, dtype=np.int32), ITEMS)
     with pytest.raises(InputError, match="leaves 18 of 200 items to draw 19 negatives"):
-        draw_candidates(seen, np.arange(1), user[:1], user[:1], ITEMS, 20, seed=0)
+        draw_candidates(seen, np.arange(1), user[:1], user[:1], UniformProposals(ITEMS), 20, seed=0)
