@@ -38,3 +38,7 @@ class BrokenRows:
                 f"{self.path}, {place()}: {reason()}: mend the row or set skip_broken_rows: true"
             )
         self.count += count
+
+    def at_line(self, line: int, reason: str) -> None:
+        """Takes note of one broken row; see `found`."""
+        self.found(lambda: f"line {line}", lambda: reason)
