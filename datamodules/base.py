@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
@@ -15,12 +15,10 @@ from transformers import PreTrainedTokenizerBase
 from datamodules.batches import Batch, EpochRows
 from datamodules.errors import InputError
 from datamodules.sampler import EvaluationSampler, TrainingSampler
-from datamodules.store import TokenStore, write_folder
-
-StoreT = TypeVar("StoreT", bound=TokenStore)
+from datamodules.store import TokenStore, read_store, write_folder
 
 
-class StoredDataModule(pl.LightningDataModule, Generic[StoreT]):
+class StoredDataModule(pl.LightningDataModule):
     """Serves packed batches from a folder that is named by its content's fingerprint.
 
     Args:
@@ -40,7 +38,7 @@ class StoredDataModule(pl.LightningDataModule, Generic[StoreT]):
         self.order_seed = order_seed
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir)
-        self._store: StoreT | None = None
+        self._store: TokenStore | None = None
         self._start = (0, 0)
 
     @cached_property
@@ -57,15 +55,11 @@ class StoredDataModule(pl.LightningDataModule, Generic[StoreT]):
         """Writes a store into an empty folder and returns its report."""
 
     @abstractmethod
-    def _read(self, folder: Path) -> StoreT:
-        """Opens a store."""
-
-    @abstractmethod
     def _collate(self, training: bool) -> Callable[[list[Any]], Batch]:
         """Makes what packs the rows of a batch."""
 
     @property
-    def store(self) -> StoreT:
+    def store(self) -> TokenStore:
         """The tokenised examples.
 
         Raises:
@@ -97,15 +91,15 @@ class StoredDataModule(pl.LightningDataModule, Generic[StoreT]):
     def setup(self, stage: str) -> None:
         """Opens the stored examples."""
         if self._store is None:
-            self._store = self._read(self._folder())
+            self._store = read_store(self._folder())
 
     def _ranks(self) -> tuple[int, int]:
         trainer = self.trainer
         return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
-    def _loader(self, split: str, training: bool, **batching: Any) -> DataLoader[Any]:
+    def _loader(self, rows: EpochRows, training: bool, **batching: Any) -> DataLoader[Any]:
         return DataLoader(
-            EpochRows(self.store.splits[split]),
+            rows,
             collate_fn=self._collate(training),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -125,11 +119,13 @@ class StoredDataModule(pl.LightningDataModule, Generic[StoreT]):
                 f"{num_rows} training examples do not fill one batch of {self.batch_size} on {world_size} processes: "
                 "lower batch_size"
             )
-        return self._loader("train", training=True, batch_size=self.batch_size, sampler=sampler)
+        rows = EpochRows(self.store.splits["train"])
+        return self._loader(rows, training=True, batch_size=self.batch_size, sampler=sampler)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         sampler = EvaluationSampler(len(self.store.splits[split]), *self._ranks())
-        return self._loader(split, training=False, batch_size=self.eval_batch_size, sampler=sampler)
+        rows = EpochRows(self.store.splits[split])
+        return self._loader(rows, training=False, batch_size=self.eval_batch_size, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Loads the validation sample with all candidates."""

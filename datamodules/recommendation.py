@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
@@ -20,14 +18,14 @@ from datamodules.examples import SPLITS, Examples
 from datamodules.prompt_writer import PromptWriter
 from datamodules.prompts import FILM_TEMPLATES, Template
 from datamodules.sources import Source
-from datamodules.store import Store, read_store, write_split, write_texts, write_train_log
+from datamodules.store import SplitWriter, write_catalogue, write_tokenizer
 from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer
 
 # Part of the fingerprint of stored examples: raise it when the way they are built changes.
 _BUILD_VERSION = 2
 
 
-class RecommendationDataModule(StoredDataModule[Store]):
+class RecommendationDataModule(StoredDataModule):
     """Prompts, positives and candidate negatives of a recommendation data set.
 
     Args:
@@ -115,9 +113,6 @@ class RecommendationDataModule(StoredDataModule[Store]):
     def _fetch(self) -> None:
         self.source.prepare(self.cache_dir)
 
-    def _read(self, folder: Path) -> Store:
-        return read_store(folder)
-
     def setup(self, stage: str) -> None:
         """Opens the stored examples."""
         super().setup(stage)
@@ -133,7 +128,7 @@ class RecommendationDataModule(StoredDataModule[Store]):
         templates = [Template.parse(text) for text in self._templates]
         tokenizer = self._make_tokenizer(corpus.titles)
         writer = PromptWriter(PieceEncoder(tokenizer), corpus.titles, templates, self._max_length, self._seed)
-        kept = {split: write_split(folder, split, self._tables(corpus, writer, split)) for split in SPLITS}
+        kept = {split: self._write_split(folder, split, corpus, writer) for split in SPLITS}
         report = {
             **corpus.report,
             **{
@@ -142,16 +137,18 @@ class RecommendationDataModule(StoredDataModule[Store]):
             },
             **{f"{split} examples kept": count for split, count in kept.items()},
         }
-        write_texts(folder, corpus.titles, corpus.users, tokenizer, report)
-        write_train_log(folder, corpus.train_log)
+        write_catalogue(folder, corpus.titles, corpus.users, corpus.train_log)
+        write_tokenizer(folder, tokenizer, report)
         return report
 
-    def _tables(self, corpus: Corpus, writer: PromptWriter, split: str) -> Iterator[pa.Table]:
+    def _write_split(self, folder: Path, split: str, corpus: Corpus, prompts: PromptWriter) -> int:
         rows = self._rows(corpus.examples, split)
-        for start in range(0, len(rows), self._rows_per_chunk):
-            part = rows[start : start + self._rows_per_chunk]
-            lists = self.candidates.lists(corpus, part, self._num_candidates, self._seed)
-            yield writer.table(corpus.examples, lists, part)
+        with SplitWriter(folder, split) as writer:
+            for start in range(0, len(rows), self._rows_per_chunk):
+                part = rows[start : start + self._rows_per_chunk]
+                lists = self.candidates.lists(corpus, part, self._num_candidates, self._seed)
+                writer.add(prompts.table(corpus.examples, lists, part))
+        return writer.rows
 
     def _make_tokenizer(self, titles: list[str]) -> PreTrainedTokenizerBase:
         if self._tokenizer_name is not None:

@@ -2,8 +2,17 @@
 
 from datamodules.sources.base import InteractionSource, Source
 from datamodules.sources.movielens import MovieLens100k
+from datamodules.sources.preferences import PreferenceFiles
 from datamodules.sources.recbole import RecBoleSource
 from datamodules.sources.sdpo import SDPOSource
 from datamodules.sources.table import TableSource
 
-__all__ = ["InteractionSource", "MovieLens100k", "RecBoleSource", "SDPOSource", "Source", "TableSource"]
+__all__ = [
+    "InteractionSource",
+    "MovieLens100k",
+    "PreferenceFiles",
+    "RecBoleSource",
+    "SDPOSource",
+    "Source",
+    "TableSource",
+]
