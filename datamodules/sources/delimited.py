@@ -63,7 +63,7 @@ class DelimitedText:
         misshapen: list[csv.InvalidRow] = []
         position = reported = 0
         try:
-            for batch in self._reader(list(columns.values()), misshapen):
+            for batch in self._reader(list(dict.fromkeys(columns.values())), misshapen):
                 if len(misshapen) > reported:
                     self._report(misshapen[reported:], broken)
                     reported = len(misshapen)

@@ -94,7 +94,7 @@ def _parquet(path: Path, fields: dict[str, str]) -> Iterator[Chunk]:
     try:
         with pq.ParquetFile(path) as file:
             require_fields(path, fields.values(), file.schema_arrow.names)
-            for batch in file.iter_batches(_ROWS, columns=list(fields.values())):
+            for batch in file.iter_batches(_ROWS, columns=list(dict.fromkeys(fields.values()))):
                 columns = {name: batch.column(field) for name, field in fields.items()}
                 texts = {name: _text(columns[name]) for name in columns if name in (USER, ITEM, TITLE)}
                 yield Chunk({**columns, **texts}, partial(_row, position))
