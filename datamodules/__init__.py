@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import InputError
+<<<<<<< HEAD
 
 if TYPE_CHECKING:
     from datamodules.batches import Batch
@@ -25,3 +26,17 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+=======
+from datamodules.packing import PackedBatch, pack
+from datamodules.preference_pairs import PreferencePairsDataModule
+from datamodules.recommendation import RecommendationDataModule
+
+__all__ = [
+    "Batch",
+    "InputError",
+    "PackedBatch",
+    "PreferencePairsDataModule",
+    "RecommendationDataModule",
+    "pack",
+]
+>>>>>>> data
