@@ -128,10 +128,10 @@ def test_no_false_alarm_in_clean_data_whatever_the_popularity() -> None:
     The bound is at most .05 in at most 5 % of clean cases: of 120, at most 6 + 3 standard errors = 13.
     """
     bounds, popularity = [], []
+    sizes = {"train": 900, "val": 300, "test": 500}
     for seed in range(30):
-        report = audit(
-            clean(seed, skew=(0.0, 0.5, 1.0, 1.5, 2.0)[seed % 5], negative_skew=(0.0, 0.7)[seed % 2])
-        )
+        skew, negative_skew = (0.0, 0.5, 1.0, 1.5, 2.0)[seed % 5], (0.0, 0.7)[seed % 2]
+        report = audit(clean(seed, skew, negative_skew, sizes))
         assert report.reasons == [], seed
         popularity.append(report.stages[-1].popularity)
         bounds += [
