@@ -14,10 +14,10 @@ from pyarrow import csv
 
 from datamodules.audit.encode import Row, encode, padded, same_title
 from datamodules.audit.rows import AuditData, AuditSplit
-from datamodules.candidates import SeenItems, draw_candidates
 from datamodules.errors import InputError
 from datamodules.examples import SPLITS, build_examples
 from datamodules.interactions import Interactions, merge_titles
+from datamodules.negatives import SeenItems, UniformProposals, draw_candidates
 from datamodules.sources import RecBoleSource
 
 # The defaults of RecommendationDataModule; a test compares them.
@@ -202,9 +202,9 @@ def _store_split(name: str, split: Any) -> AuditSplit:
 def from_interactions(log: Interactions) -> AuditData:
     """Builds examples and candidates as the data module does by default."""
     examples = build_examples(log, MIN_HISTORY, MAX_HISTORY, SEED)
-    seen = SeenItems(log.user, log.item, len(log.titles))
+    seen, proposals = SeenItems(log.user, log.item, len(log.titles)), UniformProposals(len(log.titles))
     candidates = draw_candidates(
-        seen, examples.id, examples.user, examples.target, len(log.titles), NUM_CANDIDATES, SEED
+        seen, examples.id, examples.user, examples.target, proposals, NUM_CANDIDATES, SEED
     )
     whole = AuditSplit("all", examples.history, candidates, examples.target, examples.time, examples.user)
     splits = []

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from datamodules.audit.rows import NONE, AuditData, AuditSplit
-from datamodules.candidates import SeenItems, draw_candidates
 from datamodules.draws import Stream, uniforms
 from datamodules.errors import InputError
+from datamodules.negatives import SeenItems, UniformProposals, draw_candidates
 
 
 def reshuffled(data: AuditData, seed: int) -> AuditData:
@@ -44,13 +44,13 @@ def redrawn(data: AuditData, seed: int) -> AuditData:
             f"lists have {lengths[0]} to {lengths[-1]} candidates: only lists of one length can be re-drawn"
         )
     users = _users(data)
-    seen = _seen(data, users, catalogue)
+    seen, proposals = _seen(data, users, catalogue), UniformProposals(len(catalogue))
     splits = [
         replace(
             split,
             candidates=catalogue[
                 draw_candidates(
-                    seen, ids, user, _index(catalogue, split.target), len(catalogue), int(lengths[0]), seed
+                    seen, ids, user, _index(catalogue, split.target), proposals, int(lengths[0]), seed
                 )
             ].astype(np.int32),
         )

@@ -16,8 +16,7 @@ from datamodules.audit import AuditData, audit
 from datamodules.audit.__main__ import main
 from datamodules.audit.rows import NONE
 from datamodules.audit_input import from_store_folder, read_audit_data
-from datamodules.interactions import Interactions
-from datamodules.store import write_store
+from datamodules.store import SplitWriter, write_catalogue, write_tokenizer
 from datamodules.tokenization import learn_tokenizer
 from tests.conftest import write_atomic
 from tests.datamodules.audit_samples import clean, drawn_by_target, faulty, placed_by_target
@@ -74,11 +73,14 @@ def write_built(folder: Path, data: AuditData) -> Path:
             }
         )
         row += count
-    users = [f"u{user}" for user in range(row)]
     none = np.zeros(1, dtype=np.int32)
-    log = Interactions(none, none, np.zeros(1), users, data.titles)
     store = folder / "examples-0"
-    write_store(store, tables, log, np.ones(1, dtype=bool), learn_tokenizer([" a"]), {})
+    store.mkdir()
+    for name, table in tables.items():
+        with SplitWriter(store, name) as writer:
+            writer.add(table)
+    write_catalogue(store, data.titles, [f"u{user}" for user in range(row)], (none, none))
+    write_tokenizer(store, learn_tokenizer([" a"]), {})
     return store
 
 
