@@ -15,7 +15,7 @@ from datamodules.negatives import SeenItems
 from datamodules.sources.base import Source
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.json_rows import json_array
-from datamodules.sources.splits import TRAIN, SplitFiles
+from datamodules.sources.splits import TRAIN, VAL, SplitFiles
 
 _HISTORY, _LIST, _TARGET = "historyList", "itemList", "trueSelection"
 _SEPARATOR = "::"
@@ -120,6 +120,8 @@ class _Rows:
         return history, candidates, target
 
     def _items(self, field: str, titles: Any) -> list[int]:
+        if isinstance(titles, list) and (known := self._index.find(titles)) is not None:
+            return known
         if not isinstance(titles, list) or not all(isinstance(title, str) for title in titles):
             raise ValueError(f"{field} {str(titles)[:40]!r} is not text in the form it must have")
         try:
@@ -130,7 +132,7 @@ class _Rows:
     def corpus(self, files: SplitFiles, report: dict[str, int | str]) -> Corpus:
         ids, target = np.array(self._id, dtype=np.int64), np.array(self._target, dtype=np.int32)
         split = files.split(np.array(self._split, dtype=np.int8), ids, self._rules.seed)
-        for index, path in files:
+        for index, path in [*files, (VAL, files.train)]:
             if not (split == index).any():
                 raise InputError(
                     f"{path}: the {SPLITS[index]} split is empty: lower min_history or bring more rows"

@@ -127,6 +127,10 @@ def test_an_empty_split_and_short_histories(tmp_path: Path) -> None:
         load(tmp_path, [])
     with pytest.raises(InputError, match="train.json: the train split is empty"):
         load(tmp_path, [row("A", ["C", "D"], "D")])
+    with pytest.raises(InputError, match="the val split is empty"):
+        SDPOSource(write(tmp_path / "one.json", [LLARA]), write(tmp_path / "two.json", [LLARA])).load(
+            tmp_path, RULES
+        )
     corpus = load(tmp_path, [row("A", ["C", "D"], "D"), LLARA])
     assert corpus.report["rows with too short a history, skipped"] == 1
 
