@@ -98,13 +98,10 @@ class GenerationMetrics(pl.Callback):
                 f"GenerationMetrics needs a language model and {type(pl_module).__name__} writes no text: leave the "
                 "callback out"
             )
-        names = (
-            "valid_ratio",
-            "generated_hit_ratio@1",
-            "generated_hit_ratio@1_valid",
-            "constrained_hit_ratio@1",
-        )
-        self._metrics = {name: MeanMetric(nan_strategy="disable").to(pl_module.device) for name in names}
+        names = ("valid_ratio", "generated_hit_ratio@1", "constrained_hit_ratio@1")
+        self._metrics = {
+            name: MeanMetric(nan_strategy="disable").to(trainer.strategy.root_device) for name in names
+        }
         data = trainer.datamodule
         answers = PieceEncoder(data.tokenizer).responses(data.store.titles)
         self._max_new_tokens = max(_FEWEST_TOKENS, *map(len, answers))
@@ -117,13 +114,14 @@ class GenerationMetrics(pl.Callback):
         valid, hit = judge(answers, batch, trainer.datamodule.tokenizer)
         self._metrics["valid_ratio"].update(valid.float())
         self._metrics["generated_hit_ratio@1"].update(hit.float())
-        self._metrics["generated_hit_ratio@1_valid"].update(hit.float(), weight=valid.float())
         self._metrics["constrained_hit_ratio@1"].update((chosen == batch.positive).float())
 
     def _log(self, pl_module: pl.LightningModule, prefix: str) -> None:
         # `compute` sums over ranks, so that every rank logs the same value.
-        values = {f"{prefix}{name}": metric.compute() for name, metric in self._metrics.items()}
-        pl_module.log_dict({name: value for name, value in values.items() if not torch.isnan(value)})
+        values = {name: metric.compute() for name, metric in self._metrics.items()}
+        if values["valid_ratio"] > 0:
+            values["generated_hit_ratio@1_valid"] = values["generated_hit_ratio@1"] / values["valid_ratio"]
+        pl_module.log_dict({f"{prefix}{name}": value for name, value in values.items()})
 
 
 def judge(answers: Tensor, batch: Batch, tokenizer: PreTrainedTokenizerBase) -> tuple[Tensor, Tensor]:
