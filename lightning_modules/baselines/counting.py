@@ -73,7 +73,13 @@ class CoOccurrence(RankingModule):
 
 
 class LastItem(RankingModule):
-    """Scores an item by how often it was the target of a training example whose history ends in the same item."""
+    """Scores an item by how often it was the target of a training example whose history ends in the same item.
+
+    Most transitions were never seen, so items of equal count are ordered by popularity, as a first-order Markov chain
+    that backs off to no context.
+    """
+
+    popularity: Tensor
 
     def setup(self, stage: str) -> None:
         """Counts pairs of a history's last item and the target."""
@@ -82,8 +88,10 @@ class LastItem(RankingModule):
         history = table["history"].combine_chunks()
         last = history.flatten().to_numpy()[np.cumsum(pc.list_value_length(history).to_numpy()) - 1]
         self.followed = PairCounts(last, table["target"].to_numpy(), len(store.titles))
+        popularity = np.bincount(store.train_log[1], minlength=len(store.titles)) / len(store.train_log[1])
+        self.register_buffer("popularity", torch.from_numpy(popularity).float(), persistent=False)
 
     def candidate_scores(self, batch: Batch) -> Tensor:
-        """Looks the counts up, shape [B, C]."""
+        """Looks the counts up and adds the items' shares of all interactions, which are below 1; shape [B, C]."""
         counts: Tensor = self.followed(batch.history[:, -1:], batch.items)
-        return counts
+        return counts + self.popularity[batch.items]

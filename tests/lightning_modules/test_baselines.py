@@ -140,18 +140,23 @@ def test_a_network_learns_a_rule_that_needs_two_items(name: str) -> None:
     assert (found == target).float().mean() > 0.75
 
 
-def test_last_item_counts_what_followed(make_data) -> None:
+def test_last_item_counts_what_followed_and_then_popularity(make_data) -> None:
     data = make_data()
     rule = LastItem()
     rule._trainer = SimpleNamespace(datamodule=data)
     rule.setup("test")
     followed = Counter((row["history"][-1], row["target"]) for row in data.store.splits["train"])
+    log = data.store.train_log[1].tolist()
     some = 0
     for batch in data.test_dataloader():
         scores = rule.candidate_scores(batch)
         for history, items, row in zip(batch.history, batch.items, scores, strict=True):
-            assert row.tolist() == [followed[int(history[-1]), int(item)] for item in items]
-            some += int(row.sum())
+            counts = [followed[int(history[-1]), int(item)] for item in items]
+            popular = [log.count(int(item)) / len(log) for item in items]
+            assert row.tolist() == pytest.approx(
+                [a + b for a, b in zip(counts, popular, strict=True)], abs=1e-6
+            )
+            some += sum(counts)
     assert some > 0
 
 
