@@ -14,6 +14,7 @@ from callbacks.generation_metrics import judge
 from datamodules import Batch, RecommendationDataModule, pack
 from datamodules.tokenization import PieceEncoder, learn_tokenizer
 from tests.cli import config, run, supervised
+from tests.lightning_modules.test_ddp import launch
 
 NAMES = ("valid_ratio", "generated_hit_ratio@1", "generated_hit_ratio@1_valid", "constrained_hit_ratio@1")
 
@@ -156,3 +157,21 @@ def test_what_writes_no_text_is_one_line(
         "error: GenerationMetrics needs a language model and Popularity writes no text"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.slow
+def test_two_processes_count_every_example_once(tiny_folder: Path, tmp_path: Path) -> None:
+    """21 examples are 11 and 10 per rank: a mean of the ranks' means would differ."""
+    settings = config(tiny_folder)
+    settings["trainer"]["callbacks"] = [{"class_path": "callbacks.GenerationMetrics"}]
+    launch(tmp_path, settings, "fit", 1)
+    found = []
+    for devices in (1, 2):
+        launch(tmp_path, settings, "test", devices, "--ckpt_path", "last")
+        found.append(_tested(tmp_path / "outputs/run"))
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
+    assert found[0].keys() >= {
+        "test/valid_ratio",
+        "test/generated_hit_ratio@1",
+        "test/constrained_hit_ratio@1",
+    }
