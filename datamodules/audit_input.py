@@ -196,7 +196,8 @@ def _store_split(name: str, split: Any) -> AuditSplit:
         for column, right in (("history", True), ("candidates", False))
     )
     target, time, user = (columns[column].to_numpy() for column in ("target", "time", "user"))
-    return AuditSplit(name, history, candidates, target, time, user)
+    # A source without times has none in its store either.
+    return AuditSplit(name, history, candidates, target, None if np.isnan(time).any() else time, user)
 
 
 def from_interactions(log: Interactions) -> AuditData:

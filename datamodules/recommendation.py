@@ -6,9 +6,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from datamodules.audit import quick_audit
+from datamodules.audit_input import from_store_folder
 from datamodules.base import StoredDataModule
 from datamodules.batches import Collate
 from datamodules.candidates import Candidates, Redrawn
@@ -22,7 +25,10 @@ from datamodules.store import SplitWriter, write_catalogue, write_tokenizer
 from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer
 
 # Part of the fingerprint of stored examples: raise it when the way they are built changes.
-_BUILD_VERSION = 2
+_BUILD_VERSION = 3
+
+# What the quick audit found when the examples were built; the same examples have the same leaks.
+_LEAKS = "leaks.json"
 
 
 class RecommendationDataModule(StoredDataModule):
@@ -118,6 +124,12 @@ class RecommendationDataModule(StoredDataModule):
         super().setup(stage)
         if not self._responses:
             self._responses = PieceEncoder(self.store.tokenizer).responses(self.store.titles)
+            if stage == "fit":
+                self._warn_of_leaks()
+
+    def _warn_of_leaks(self) -> None:
+        for reason in json.loads((self._folder() / _LEAKS).read_text()):
+            rank_zero_warn(f"the data leak: {reason}: `python -m datamodules.audit {self._folder()}` says more")
 
     def _collate(self, training: bool) -> Collate:
         return Collate(self._responses, self.num_negatives if training else None, self.order_seed)
@@ -139,6 +151,7 @@ class RecommendationDataModule(StoredDataModule):
         }
         write_catalogue(folder, corpus.titles, corpus.users, corpus.train_log)
         write_tokenizer(folder, tokenizer, report)
+        (folder / _LEAKS).write_text(json.dumps(quick_audit(from_store_folder(folder))))
         return report
 
     def _write_split(self, folder: Path, split: str, corpus: Corpus, prompts: PromptWriter) -> int:

@@ -146,7 +146,7 @@ class _Rows:
             id=ids,
             user=user,
             target=target,
-            time=ids.astype(np.float64),
+            time=np.full(len(ids), np.nan),  # the format has none
             history=_latest(log_item, lengths, self._rules.max_history),
             split=split,
             skipped_users=self._short,
