@@ -129,7 +129,9 @@ class RecommendationDataModule(StoredDataModule):
 
     def _warn_of_leaks(self) -> None:
         for reason in json.loads((self._folder() / _LEAKS).read_text()):
-            rank_zero_warn(f"the data leak: {reason}: `python -m datamodules.audit {self._folder()}` says more")
+            rank_zero_warn(
+                f"the data leak: {reason}: `python -m datamodules.audit {self._folder()}` says more"
+            )
 
     def _collate(self, training: bool) -> Collate:
         return Collate(self._responses, self.num_negatives if training else None, self.order_seed)
