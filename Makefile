@@ -1,10 +1,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup quickstart test test-all lint
+.PHONY: help setup quickstart seeds test test-all lint
 
 help:
 	@echo "make quickstart   train SFT, DMPO and DynamicPO on MovieLens-100k and print the table"
+	@echo "make seeds        DynamicPO against DMPO over three seeds, after the quickstart"
 	@echo "make test         run the tests"
 	@echo "make test-all     run the slow ones too"
 	@echo "make lint         ruff and mypy"
@@ -20,6 +21,9 @@ setup: .venv/installed
 
 quickstart: setup
 	$(BIN)/python -m study.quickstart
+
+seeds: setup
+	$(BIN)/python -m study.seeds
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow" -n 2
