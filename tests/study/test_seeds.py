@@ -5,8 +5,10 @@ from study.seeds import _T, report
 
 
 def test_the_report_by_hand() -> None:
-    """Differences by seed: 0, 1/2 and 1/2 of two examples; mean 1/3, standard deviation 1 / (2 √3), half-width
-    4.3027 · 0.28868 / √3 = 0.71712."""
+    """Differences by seed are 0, 1/2 and 1/2, of two examples.
+
+    Their mean is 1/3, their standard deviation 1 / (2 √3), the half-width 4.3027 · 0.28868 / √3 = 0.71712.
+    """
     base = np.zeros((3, 2))
     treatment = np.array([[0, 0], [1, 0], [0, 1]], dtype=float)
     lines = report(base, treatment, np.array(["a", "b"])).splitlines()
@@ -21,4 +23,5 @@ def test_the_report_by_hand() -> None:
 
 def test_the_quantile_is_students() -> None:
     """With two degrees of freedom the distribution function is 1/2 + t / (2 √(2 + t²)) in closed form."""
-    assert 0.5 + _T / (2 * (2 + _T**2) ** 0.5) == pytest.approx(0.975, abs=1e-12)
+    below = 0.5 + _T / (2 * (2 + _T**2) ** 0.5)
+    assert below == pytest.approx(0.975, abs=1e-12)
