@@ -177,7 +177,9 @@ def _die_alone() -> None:
         return
     (line,) = [line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:")]
     limit = int(int(line.split()[1]) * 1024 * 0.95)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if most == resource.RLIM_INFINITY or limit < most:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     Path("/proc/self/oom_score_adj").write_text("1000")
 
 

@@ -50,8 +50,17 @@ def _panel(axes: Axes, points: Points, unit: str, title: str, label: str) -> Non
     for k in negatives:
         if points[str(k)][f"usual_{unit}"] is None:
             axes.axvline(k, color=_COLOURS["usual"], linestyle=":")
-            text = "usual way: out of memory "
-            axes.text(k, 0.97, text, rotation=90, ha="right", va="top", transform=axes.get_xaxis_transform())
+            place = axes.get_xaxis_transform()
+            axes.text(
+                k - 0.15,
+                0.5,
+                "usual way: out of memory",
+                rotation=90,
+                ha="right",
+                va="center",
+                transform=place,
+            )
+    axes.margins(y=0.2)
     axes.set(title=title, xlabel="negatives per prompt, K", ylabel=label, xticks=negatives, ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")

@@ -5,9 +5,9 @@ python -m benchmarks.selection
 
 import torch
 
+from benchmarks import usual
 from benchmarks.measure import median_seconds
 from benchmarks.table import markdown
-from benchmarks import usual
 from benchmarks.usual import boundary, dual_margin
 from losses import DMPO, DynamicPO, ResponseScores
 

@@ -5,6 +5,7 @@ import tempfile
 
 import datasets
 import torch
+from torch import nn
 from trl import DPOConfig, DPOTrainer
 
 from benchmarks.usual import split_rows
@@ -16,7 +17,6 @@ def build(workload: Workload) -> Step:
     """Builds the trainer; with LoRA its reference is the base with adapters off, without it a second model."""
     data = workload.data_module()
     base = workload.base(data)
-    torch.manual_seed(0)
     trainer = DPOTrainer(
         model=base,
         ref_model=None if workload.lora else copy.deepcopy(base),
@@ -27,6 +27,7 @@ def build(workload: Workload) -> Step:
         peft_config=workload.lora.config() if workload.lora else None,
     )
     policy = trainer.model.train()
+    _copy_trained(workload.policy(data), policy)  # the trainer seeds its adapters in its own way
     move_away(policy)
     examples = [
         {"prompt_ids": prompt.tolist(), "chosen_ids": own[0].tolist(), "rejected_ids": own[1].tolist()}
@@ -34,6 +35,15 @@ def build(workload: Workload) -> Step:
     ]
     inputs = trainer.data_collator(examples)
     return Step(lambda: Outcome(trainer.compute_loss(policy, inputs)), policy, inputs["input_ids"].numel())
+
+
+@torch.no_grad()
+def _copy_trained(source: nn.Module, target: nn.Module) -> None:
+    """Copies the weights that are trained; the adapters have other names but the same order."""
+    pairs = zip(source.parameters(), target.parameters(), strict=True)
+    for given, taken in pairs:
+        if taken.requires_grad:
+            taken.copy_(given)
 
 
 def _settings() -> DPOConfig:

@@ -5,6 +5,7 @@ rows go through the vocabulary in float32, the reference is a second model, and 
 per example. Written from the method's description; it is measured against, and trains nothing.
 """
 
+import importlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from datamodules.packing import PROMPT, PackedBatch
 
 KMeans: Any = None
 with suppress(ImportError):
-    from sklearn.cluster import KMeans
+    KMeans = importlib.import_module("sklearn.cluster").KMeans
 
 IGNORED = -100
 
