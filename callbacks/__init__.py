@@ -2,6 +2,7 @@
 
 from callbacks.boundary_proportion import BoundaryProportion
 from callbacks.finite_loss import FiniteLoss
+from callbacks.generation_metrics import GenerationMetrics
 from callbacks.gradient_suppression import GradientSuppression
 from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.metrics_csv import MetricsCSV
@@ -14,6 +15,7 @@ from callbacks.validation_line import ValidationLine
 __all__ = [
     "BoundaryProportion",
     "FiniteLoss",
+    "GenerationMetrics",
     "GradientSuppression",
     "LastCheckpoint",
     "MetricsCSV",

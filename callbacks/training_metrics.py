@@ -11,10 +11,17 @@ from callbacks.windowed import WindowedCallback
 
 
 class TrainingMetrics(WindowedCallback):
-    """Logs train/loss, logps/{positive,negative}, reward/{positive,negative,win_rate} and lr."""
+    """Logs train/loss, lr, logps/{positive,negative} and reward/{positive,negative,win_rate}.
+
+    A supervised step has no negatives and no rewards, a baseline's no log-probabilities: what is absent is not logged.
+    """
 
     def collect(self, window: Window, outputs: Mapping[str, Any], trainer: pl.Trainer) -> None:
-        """Adds a batch; a supervised step has no negatives and no rewards."""
+        """Adds a batch."""
+        if "policy" not in outputs:
+            # Training batches are all of one size, so that the mean over batches is the mean over examples.
+            window.add("train/loss", outputs["loss"].detach())
+            return
         policy = outputs["policy"]
         window.add("train/loss", outputs["loss"].detach().expand(len(policy)))
         window.add("logps/positive", policy[:, 0])

@@ -110,6 +110,8 @@ def log_now(trainer: pl.Trainer, pl_module: pl.LightningModule, metrics: Mapping
         pl_module: The module that is trained.
         metrics: Values that are already global.
     """
+    if not metrics:
+        return
     pl_module.log_dict(dict(metrics), logger=False, on_step=True, on_epoch=False, batch_size=1)
     for logger in trainer.loggers:
         logger.log_metrics(dict(metrics), step=trainer.global_step - 1)

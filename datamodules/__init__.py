@@ -3,6 +3,14 @@
 from datamodules.batches import Batch
 from datamodules.errors import InputError
 from datamodules.packing import PackedBatch, pack
+from datamodules.preference_pairs import PreferencePairsDataModule
 from datamodules.recommendation import RecommendationDataModule
 
-__all__ = ["Batch", "InputError", "PackedBatch", "RecommendationDataModule", "pack"]
+__all__ = [
+    "Batch",
+    "InputError",
+    "PackedBatch",
+    "PreferencePairsDataModule",
+    "RecommendationDataModule",
+    "pack",
+]

@@ -123,3 +123,10 @@ def _right_aligned(rows: list[NDArray[np.int32]]) -> Tensor:
     for index, row in enumerate(rows):
         result[index, result.shape[1] - len(row) :] = row
     return torch.from_numpy(result)
+
+
+class EpochBatches(EpochRows):
+    """Rows of a split for a sampler that decides on whole batches: a key is a list of keys."""
+
+    def __getitem__(self, keys: list[tuple[int, int]]) -> list[tuple[int, Row]]:  # type: ignore[override]
+        return self.__getitems__(keys)

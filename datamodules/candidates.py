@@ -1,116 +1,128 @@
-"""Candidates of an example: the target and negatives, drawn and ordered per example.
+"""Where the candidates of an example come from: as given, the given ones re-shuffled, or re-drawn."""
 
-Seeding by the target (as the published LastFM files do) makes the target's place a function of the target.
-Here every draw hangs on (seed, example id).
-"""
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.draws import Stream, random_bits, uniforms
+from datamodules.corpus import Corpus
 from datamodules.errors import InputError
-
-_CHUNK = 16384
-_ROUNDS = 4
+from datamodules.negatives import Proposals, UniformProposals, WeightedProposals, draw_candidates, shuffle
 
 
-class SeenItems:
-    """Answers, for many (user, item) pairs at once, whether the user ever consumed the item."""
+class Weighting(ABC):
+    """How likely an item is to be drawn as a negative. Its `repr` is part of the data's fingerprint."""
 
-    def __init__(self, user: NDArray[np.int32], item: NDArray[np.int32], num_items: int) -> None:
-        self._keys = np.unique(user.astype(np.int64) * num_items + item)
-        self._num_items = num_items
+    @abstractmethod
+    def proposals(self, popularity: NDArray[np.int64]) -> Proposals:
+        """Makes the distribution.
 
-    def count(self, user: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Distinct items of each user, same shape as `user`."""
-        low = user.astype(np.int64) * self._num_items
-        return np.searchsorted(self._keys, low + self._num_items) - np.searchsorted(self._keys, low)
-
-    def contains(self, user: NDArray[np.int32], item: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether `user` [N] consumed `item` [N, M]; shape [N, M]."""
-        keys = user.astype(np.int64)[:, None] * self._num_items + item
-        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return self._keys[place] == keys
+        Args:
+            popularity: Occurrences of every item in what training may count, shape [items].
+        """
 
 
-def draw_candidates(
-    seen: SeenItems,
-    ids: NDArray[np.int64],
-    user: NDArray[np.int32],
-    target: NDArray[np.int32],
-    num_items: int,
-    num_candidates: int,
-    seed: int,
-) -> NDArray[np.int32]:
-    """Draws each example's negatives uniformly from the items its user never consumed, and shuffles the target in.
+@dataclass(frozen=True)
+class Uniform(Weighting):
+    """Every item alike: easy for whoever knows popularity alone."""
+
+    def proposals(self, popularity: NDArray[np.int64]) -> Proposals:
+        """Makes the uniform distribution."""
+        return UniformProposals(len(popularity))
+
+
+@dataclass(frozen=True)
+class Popularity(Weighting):
+    """In proportion to (1 + occurrences before the first time cut) ** power, so that popularity says less.
 
     Args:
-        seen: All items of all users, over all splits.
-        ids: Example ids, shape [N].
-        user: Users, shape [N].
-        target: Targets, shape [N].
-        num_items: Size of the catalogue.
-        num_candidates: Length of a list, the target included.
-        seed: With the example's id it determines everything.
-
-    Returns:
-        Items in the order of the list, shape [N, num_candidates].
-
-    Raises:
-        InputError: A user has not enough items left to draw from.
+        power: 1 draws negatives as often as they are consumed, 0 uniformly.
     """
-    left = num_items - seen.count(user)
-    if (left < num_candidates - 1).any():
-        worst = int(np.argmin(left))
-        raise InputError(
-            f"user {user[worst]} leaves {left[worst]} of {num_items} items to draw {num_candidates - 1} negatives "
-            "from: lower num_candidates or bring a larger catalogue"
+
+    power: float = 1.0
+
+    def proposals(self, popularity: NDArray[np.int64]) -> Proposals:
+        """Makes the weighted distribution."""
+        return WeightedProposals(((1.0 + popularity) ** self.power).astype(np.float64))
+
+
+class Candidates(ABC):
+    """The list of items an example's prompt shows. Its `repr` is part of the data's fingerprint."""
+
+    @abstractmethod
+    def lists(
+        self, corpus: Corpus, rows: NDArray[np.int64], num_candidates: int, seed: int
+    ) -> NDArray[np.int32]:
+        """Makes the lists of some examples.
+
+        Args:
+            corpus: All examples.
+            rows: Which of them, shape [n].
+            num_candidates: Length of a list, the target included.
+            seed: With the example's id it decides every draw.
+
+        Returns:
+            Items in the order of the list, shape [n, num_candidates].
+
+        Raises:
+            InputError: There are no such lists.
+        """
+
+
+@dataclass(frozen=True)
+class Redrawn(Candidates):
+    """Negatives drawn per example from what its user never consumed, the target shuffled in.
+
+    Args:
+        weighting: How likely an item is.
+    """
+
+    weighting: Weighting = Uniform()
+
+    def lists(
+        self, corpus: Corpus, rows: NDArray[np.int64], num_candidates: int, seed: int
+    ) -> NDArray[np.int32]:
+        """Draws; see `negatives.draw_candidates`."""
+        examples = corpus.examples
+        return draw_candidates(
+            corpus.seen,
+            examples.id[rows],
+            examples.user[rows],
+            examples.target[rows],
+            self.weighting.proposals(corpus.popularity),
+            num_candidates,
+            seed,
         )
-    lists = []
-    for start in range(0, len(ids), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        negatives = _draw_negatives(seen, ids[part], user[part], num_items, num_candidates - 1, seed)
-        together = np.concatenate([target[part][:, None], negatives], axis=1)
-        order = np.argsort(uniforms(seed, Stream.CANDIDATE_ORDER, ids[part], num_candidates), axis=1)
-        lists.append(np.take_along_axis(together, order, axis=1))
-    return np.concatenate(lists).astype(np.int32)
 
 
-def _draw_negatives(
-    seen: SeenItems, ids: NDArray[np.int64], user: NDArray[np.int32], num_items: int, count: int, seed: int
-) -> NDArray[np.int64]:
-    """Takes the first `count` distinct unseen items of each example's own endless sequence of proposals."""
-    width = 2 * count + 8
-    bits = random_bits(seed, Stream.CANDIDATES, ids, width * _ROUNDS)
-    chosen = np.empty((len(ids), count), dtype=np.int64)
-    pending = np.arange(len(ids))
-    for taken in range(width, width * _ROUNDS + 1, width):
-        proposals = (bits[pending, :taken] % np.uint64(num_items)).astype(np.int64)
-        fresh = ~seen.contains(user[pending], proposals) & _first_occurrence(proposals)
-        enough = fresh.sum(axis=1) >= count
-        first = np.argsort(~fresh[enough], axis=1, kind="stable")[:, :count]
-        chosen[pending[enough]] = np.take_along_axis(proposals[enough], first, axis=1)
-        pending = pending[~enough]
-    for row in pending:
-        chosen[row] = _draw_from_all(seen, ids[row : row + 1], user[row : row + 1], num_items, count, seed)
-    return chosen
+@dataclass(frozen=True)
+class AsGiven(Candidates):
+    """The source's lists in the source's order; published ones may give the target away."""
+
+    def lists(
+        self, corpus: Corpus, rows: NDArray[np.int64], num_candidates: int, seed: int
+    ) -> NDArray[np.int32]:
+        """Looks the lists up."""
+        if corpus.lists is None:
+            raise InputError(
+                f"candidates {self} need a source that brings lists: take datamodules.candidates.Redrawn"
+            )
+        if corpus.lists.shape[1] != num_candidates:
+            raise InputError(
+                f"the source's lists hold {corpus.lists.shape[1]} candidates and num_candidates is {num_candidates}: "
+                f"set num_candidates: {corpus.lists.shape[1]} or take datamodules.candidates.Redrawn"
+            )
+        return corpus.lists[rows]
 
 
-def _draw_from_all(
-    seen: SeenItems, ids: NDArray[np.int64], user: NDArray[np.int32], num_items: int, count: int, seed: int
-) -> NDArray[np.int64]:
-    """Ranks the whole catalogue by a random key: exact where nearly everything was consumed."""
-    catalogue = np.arange(num_items)
-    keys = uniforms(seed, Stream.CANDIDATES, ids, num_items)[0]
-    unseen = catalogue[~seen.contains(user, catalogue[None, :])[0]]
-    return unseen[np.argsort(keys[unseen], kind="stable")[:count]]
+@dataclass(frozen=True)
+class Reshuffled(AsGiven):
+    """The source's lists in an order drawn per example; which items stand together stays as it was."""
 
-
-def _first_occurrence(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    order = np.argsort(values, axis=1, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=1)
-    first = np.ones_like(values, dtype=bool)
-    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    result = np.empty_like(first)
-    np.put_along_axis(result, order, first, axis=1)
-    return result
+    def lists(
+        self, corpus: Corpus, rows: NDArray[np.int64], num_candidates: int, seed: int
+    ) -> NDArray[np.int32]:
+        """Looks the lists up and shuffles them."""
+        given = super().lists(corpus, rows, num_candidates, seed)
+        return shuffle(given.astype(np.int64), corpus.examples.id[rows], seed).astype(np.int32)

@@ -24,6 +24,7 @@ class Stream(IntEnum):
     NEGATIVE_SUBSET = 6
     SELECTION = 7
     EVALUATION_SAMPLE = 8
+    HELD_OUT = 9
 
 
 def mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

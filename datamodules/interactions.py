@@ -1,6 +1,8 @@
 """What every source is read into: who consumed what, when."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,9 @@ class Interactions:
         time: Seconds since 1970 or any other monotone clock, shape [N].
         users: The users' ids in the source.
         titles: One distinct title per item, white space folded.
-        notes: What reading dropped or merged, one sentence each.
+        rating: Rating of each interaction, where the source has been asked for it, shape [N].
+        notes: What reading merged, one sentence each.
+        dropped: How many rows were left out, by the reason.
     """
 
     user: NDArray[np.int32]
@@ -29,7 +33,9 @@ class Interactions:
     time: NDArray[np.float64]
     users: list[str]
     titles: list[str]
+    rating: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.user)
@@ -38,6 +44,44 @@ class Interactions:
 def fold_title(title: str) -> str:
     """Folds white space, so that a title is one line and a line break can separate titles."""
     return " ".join(title.split())
+
+
+class TitleIndex:
+    """Titles as consecutive integers; those that a language model could not tell apart are one item.
+
+    Attributes:
+        titles: The distinct titles, white space folded, each at its integer.
+    """
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+        self._of_key: dict[str, int] = {}
+        self._of_title: dict[str, int] = {}
+
+    def find(self, titles: list[Any]) -> list[int] | None:
+        """Finds titles that were all added before, in this spelling; None where one was not. The fast way."""
+        try:
+            return [self._of_title[title] for title in titles]
+        except (KeyError, TypeError):
+            return None
+
+    def add(self, title: str) -> int:
+        """Finds or adds a title.
+
+        Raises:
+            ValueError: It is empty.
+        """
+        known = self._of_title.get(title)
+        if known is not None:
+            return known
+        folded = fold_title(title)
+        if not folded:
+            raise ValueError("an empty title")
+        index = self._of_key.setdefault(folded.casefold(), len(self.titles))
+        if index == len(self.titles):
+            self.titles.append(folded)
+        self._of_title[title] = index
+        return index
 
 
 def merge_titles(titles: list[str]) -> tuple[list[str], NDArray[np.int32]]:
@@ -53,16 +97,13 @@ def merge_titles(titles: list[str]) -> tuple[list[str], NDArray[np.int32]]:
     Raises:
         InputError: A title is empty.
     """
-    index: dict[str, int] = {}
-    distinct: list[str] = []
+    index = TitleIndex()
     of_item = np.empty(len(titles), dtype=np.int32)
     for position, title in enumerate(titles):
-        folded = fold_title(title)
-        if not folded:
-            raise InputError(f"item {position} of the catalogue has an empty title: give every item a title")
-        key = folded.casefold()
-        if key not in index:
-            index[key] = len(distinct)
-            distinct.append(folded)
-        of_item[position] = index[key]
-    return distinct, of_item
+        try:
+            of_item[position] = index.add(title)
+        except ValueError as error:
+            raise InputError(
+                f"item {position} of the catalogue has an empty title: give every item a title"
+            ) from error
+    return index.titles, of_item

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from datamodules.draws import Stream, random_bits
@@ -82,3 +83,31 @@ class EvaluationSampler(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return ((0, row) for row in self._rows)
+
+
+class EqualWidthBatches(Sampler[list[tuple[int, int]]]):
+    """Every row exactly once over all ranks, in batches of rows with equally many responses.
+
+    So no column of an evaluation batch is without a response, and nobody has to mask one.
+
+    Args:
+        widths: Responses of every row, shape [N].
+        batch_size: Most rows of a batch.
+        rank: This process.
+        world_size: All processes.
+    """
+
+    def __init__(
+        self, widths: NDArray[np.int64], batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        by_width = np.argsort(widths, kind="stable")[rank::world_size]
+        runs = np.split(by_width, np.flatnonzero(np.diff(widths[by_width])) + 1)
+        self._batches = [
+            run[start : start + batch_size] for run in runs for start in range(0, len(run), batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return ([(0, row) for row in batch.tolist()] for batch in self._batches)

@@ -1,11 +1,13 @@
-"""Tokenised examples on disk: built once, renamed into place whole, read memory-mapped."""
+"""Tokenised examples on disk: written a chunk at a time, renamed into place whole, read memory-mapped."""
 
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import datasets
@@ -15,156 +17,96 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from datamodules.draws import Stream, random_bits
 from datamodules.errors import InputError
-from datamodules.examples import SPLITS, Examples
-from datamodules.interactions import Interactions
-from datamodules.prompts import Template
-from datamodules.tokenization import PieceEncoder, load_tokenizer, save_tokenizer
+from datamodules.examples import SPLITS
+from datamodules.tokenization import load_tokenizer, save_tokenizer
 
 
 @dataclass(frozen=True)
-class Store:
+class TokenStore:
     """What a finished folder holds.
 
     Attributes:
-        splits: One `datasets.Dataset` per split, columns as `PromptWriter.table` writes them.
-        titles: Title of every item.
-        users: Source id of every user.
-        train_log: User, item of every interaction before the first time cut, for rules that count; two arrays [N].
+        folder: Where it is.
+        splits: One `datasets.Dataset` per split; a split that the source does not have is empty.
         tokenizer: The tokenizer all tokens come from.
         report: Counts of what was read, dropped and built.
     """
 
+    folder: Path
     splits: dict[str, datasets.Dataset]
-    titles: list[str]
-    users: list[str]
-    train_log: tuple[NDArray[np.int32], NDArray[np.int32]]
     tokenizer: PreTrainedTokenizerBase
     report: dict[str, int | str]
 
+    @cached_property
+    def titles(self) -> list[str]:
+        """Text of every item; read when it is first asked for."""
+        return _read_table(self.folder, "items")["title"].to_pylist()
 
-class PromptWriter:
-    """Turns examples into rows of tokens.
+    @cached_property
+    def users(self) -> list[str]:
+        """Source id of every user."""
+        return _read_table(self.folder, "users")["user"].to_pylist()
+
+    @cached_property
+    def train_log(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """User and item of every interaction before the first time cut, for rules that count; two arrays [N]."""
+        log = _read_table(self.folder, "train")
+        return log["user"].to_numpy(), log["item"].to_numpy()
+
+
+# A small batch of rows is gathered from so many record batches that larger ones would be read for nothing.
+_ROWS_PER_RECORD_BATCH = 1000
+
+
+class SplitWriter(AbstractContextManager["SplitWriter"]):
+    """Writes the rows of a split as they come; a chunk is all that is held in memory.
 
     Args:
-        encoder: Encodes segments and titles.
-        titles: Title of every item.
-        templates: One is drawn per example.
-        max_length: Most tokens of a prompt with its longest response.
-        seed: With the example's id it decides the template.
+        folder: Where the store is being written.
+        split: Name of the split.
+
+    Attributes:
+        rows: Rows written so far.
     """
 
-    def __init__(
-        self, encoder: PieceEncoder, titles: list[str], templates: list[Template], max_length: int, seed: int
-    ) -> None:
-        self._encoder = encoder
-        self._lines = [encoder.separator + tokens for tokens in encoder.titles(titles)]
-        self._segments = [
-            encoder.segments([template.before_history, template.before_candidates, template.after_candidates])
-            for template in templates
-        ]
-        self._max_length = max_length
-        self._seed = seed
+    def __init__(self, folder: Path, split: str) -> None:
+        self.rows = 0
+        self._sink = pa.OSFile(str(_split_file(folder, split)), "wb")
+        self._writer: pa.RecordBatchStreamWriter | None = None
 
-    def table(self, examples: Examples, candidates: NDArray[np.int32], rows: NDArray[np.int64]) -> pa.Table:
-        """Builds the Arrow table of some examples.
+    def add(self, table: pa.Table) -> None:
+        """Writes some rows; all tables must have one schema."""
+        if self._writer is None:
+            self._writer = pa.ipc.new_stream(self._sink, table.schema)
+        self._writer.write_table(table, max_chunksize=_ROWS_PER_RECORD_BATCH)
+        self.rows += table.num_rows
 
-        Args:
-            examples: All examples.
-            candidates: Candidate items of all examples, shape [N, C].
-            rows: The examples to write.
-
-        Raises:
-            InputError: A prompt does not fit even with an empty history.
-        """
-        choice = random_bits(self._seed, Stream.TEMPLATE, examples.id[rows], 1)[:, 0] % np.uint64(
-            len(self._segments)
-        )
-        prompts, spans, kept = [], [], []
-        for row, template in zip(rows.tolist(), choice.tolist(), strict=True):
-            history = [item for item in examples.history[row].tolist() if item >= 0]
-            prompt, span, history = self._prompt(
-                int(examples.id[row]), template, history, candidates[row].tolist()
-            )
-            prompts.append(prompt)
-            spans.append(span)
-            kept.append(history)
-        return pa.table(
-            {
-                "id": examples.id[rows],
-                "user": examples.user[rows],
-                "target": examples.target[rows],
-                "time": examples.time[rows],
-                "template": choice.astype(np.int32),
-                "history": _list_array(kept),
-                "candidates": _list_array(candidates[rows].tolist()),
-                "history_span": _list_array(spans),
-                "prompt": _list_array(prompts),
-            }
-        )
-
-    def _prompt(
-        self, example: int, template: int, history: list[int], candidates: list[int]
-    ) -> tuple[list[int], tuple[int, int], list[int]]:
-        """Assembles a prompt; where it is too long, the oldest history items go."""
-        before_history, before_candidates, after = self._segments[template]
-        lines = self._lines
-        # The longest response has the tokens of its line: the EOS takes the line break's place.
-        fixed = len(self._encoder.bos) + len(before_history) + len(before_candidates) + len(after)
-        fixed += sum(len(lines[item]) for item in candidates) + max(len(lines[item]) for item in candidates)
-        room = self._max_length - fixed
-        if room < 0:
-            raise InputError(
-                f"example {example} needs {fixed} tokens without any history and max_length is {self._max_length}: "
-                "raise max_length or lower num_candidates"
-            )
-        start = len(history)
-        while start > 0 and room >= len(lines[history[start - 1]]):
-            start -= 1
-            room -= len(lines[history[start]])
-        prompt = [*self._encoder.bos, *before_history]
-        begin = len(prompt)
-        for item in history[start:]:
-            prompt += lines[item]
-        end = len(prompt)
-        prompt += before_candidates
-        for item in candidates:
-            prompt += lines[item]
-        return prompt + after, (begin, end), history[start:]
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._sink.close()
 
 
-def _list_array(rows: list[list[int]] | list[tuple[int, int]]) -> pa.ListArray:
-    lengths = np.fromiter(map(len, rows), dtype=np.int32, count=len(rows))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    values = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
-    return pa.ListArray.from_arrays(offsets, values)
+def _split_file(folder: Path, split: str) -> Path:
+    return folder / f"{split}.arrow"
 
 
-def write_store(
-    folder: Path,
-    tables: dict[str, pa.Table],
-    log: Interactions,
-    in_train: NDArray[np.bool_],
-    tokenizer: PreTrainedTokenizerBase,
-    report: dict[str, int | str],
+def write_catalogue(
+    folder: Path, titles: list[str], users: list[str], train_log: tuple[NDArray[np.int32], NDArray[np.int32]]
 ) -> None:
-    """Writes a store beside its place and renames it there, so that no reader ever sees half of one."""
+    """Writes the items, the users and what rules that count may see."""
+    pq.write_table(pa.table({"title": pa.array(titles, pa.string())}), folder / "items.parquet")
+    pq.write_table(pa.table({"user": pa.array(users, pa.string())}), folder / "users.parquet")
+    pq.write_table(pa.table({"user": train_log[0], "item": train_log[1]}), folder / "train.parquet")
 
-    def fill(temporary: Path) -> None:
-        datasets.disable_progress_bars()
-        for split, table in tables.items():
-            datasets.Dataset(table).save_to_disk(temporary / split)
-        datasets.enable_progress_bars()
-        pq.write_table(pa.table({"title": log.titles}), temporary / "items.parquet")
-        pq.write_table(pa.table({"user": log.users}), temporary / "users.parquet")
-        pq.write_table(
-            pa.table({"user": log.user[in_train], "item": log.item[in_train]}), temporary / "train.parquet"
-        )
-        save_tokenizer(tokenizer, temporary / "tokenizer")
-        (temporary / "report.json").write_text(json.dumps(report, indent=2))
 
-    write_folder(folder, fill)
+def write_tokenizer(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, report: Mapping[str, int | str]
+) -> None:
+    """Writes the tokenizer and the report."""
+    save_tokenizer(tokenizer, folder / "tokenizer")
+    (folder / "report.json").write_text(json.dumps(dict(report), indent=2))
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -182,25 +124,26 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def read_store(folder: Path) -> Store:
+def read_store(folder: Path) -> TokenStore:
     """Opens a store; the token columns stay on disk until they are read.
 
     Raises:
         InputError: The folder is not a whole store.
     """
     try:
-        splits = {split: datasets.load_from_disk(str(folder / split)) for split in SPLITS}
-        titles = pq.read_table(folder / "items.parquet")["title"].to_pylist()
-        users = pq.read_table(folder / "users.parquet")["user"].to_pylist()
-        train = pq.read_table(folder / "train.parquet")
+        splits = {split: datasets.Dataset.from_file(str(_split_file(folder, split))) for split in SPLITS}
         report = json.loads((folder / "report.json").read_text())
     except (OSError, ValueError, pa.ArrowInvalid) as error:
-        raise InputError(f"{folder} is broken ({error}): delete it, it will be built again") from error
-    return Store(
-        splits=splits,
-        titles=titles,
-        users=users,
-        train_log=(train["user"].to_numpy(), train["item"].to_numpy()),
-        tokenizer=load_tokenizer(str(folder / "tokenizer")),
-        report=report,
-    )
+        raise _broken(folder, error) from error
+    return TokenStore(folder, splits, load_tokenizer(str(folder / "tokenizer")), report)
+
+
+def _read_table(folder: Path, name: str) -> pa.Table:
+    try:
+        return pq.read_table(folder / f"{name}.parquet")
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _broken(folder, error) from error
+
+
+def _broken(folder: Path, error: Exception) -> InputError:
+    return InputError(f"{folder} is broken ({error}): delete it, it will be built again")

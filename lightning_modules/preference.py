@@ -14,8 +14,9 @@ from lightning_modules.checkpoints import (
     trained_state,
 )
 from lightning_modules.language_model import LanguageModel, LoRA
-from lightning_modules.recommender import LanguageModelRecommender, OptimizerFactory, SchedulerFactory
+from lightning_modules.recommender import LanguageModelRecommender
 from lightning_modules.reference import Reference, freeze_reference
+from lightning_modules.trained import OptimizerFactory, SchedulerFactory
 from losses import ResponseScores, gradient_weights, three_means_boundary
 from losses.objective import Objective
 

@@ -1,27 +1,22 @@
 """What supervised and preference training share: a language model that ranks, its optimiser, its checkpoints."""
 
-from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from peft import PeftModel
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
 
 from datamodules.batches import Batch
 from datamodules.tokenization import tokenizer_fingerprint
 from lightning_modules.checkpoints import require_same_model, require_same_weights, trained_state
+from lightning_modules.generation import constrained_choice, greedy_tokens
 from lightning_modules.language_model import Identity, LanguageModel, LoRA, causal_lm
-from lightning_modules.ranking import RankingModule
 from lightning_modules.scoring import response_log_probs
-
-OptimizerFactory = Callable[[Any], Optimizer]
-SchedulerFactory = Callable[[Optimizer, int], LRScheduler]
+from lightning_modules.trained import OptimizerFactory, SchedulerFactory, TrainedRankingModule
 
 
-class LanguageModelRecommender(RankingModule):
+class LanguageModelRecommender(TrainedRankingModule):
     """A language model that ranks candidates by log π(y | x).
 
     Args:
@@ -38,12 +33,10 @@ class LanguageModelRecommender(RankingModule):
         lr_scheduler: SchedulerFactory | None = None,
         lora: LoRA | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, lr_scheduler)
         self.language_model = language_model
         self.lora = lora
         self.policy: PreTrainedModel | PeftModel | None = None
-        self._optimizer = optimizer
-        self._lr_scheduler = lr_scheduler
         self._identity: Identity = {}
         # Frozen weights are not in a checkpoint; `require_same_weights` checks that all others are.
         self.strict_loading = False
@@ -76,13 +69,18 @@ class LanguageModelRecommender(RankingModule):
         """Ranks by log π(y | x), shape [B, C]."""
         return self.score(batch)
 
-    def configure_optimizers(self) -> Any:
-        """Optimises the parameters that are trained; the schedule runs over all of the trainer's steps."""
-        optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
-        if self._lr_scheduler is None:
-            return optimizer
-        scheduler = self._lr_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    def generate(self, batch: Batch, max_new_tokens: int) -> Tensor:
+        """Writes an answer to every prompt, see `greedy_tokens`; shape [B, at most max_new_tokens]."""
+        return greedy_tokens(
+            causal_lm(self.policy),
+            batch.packed,
+            self.trainer.datamodule.tokenizer.eos_token_id,
+            max_new_tokens,
+        )
+
+    def choose(self, batch: Batch) -> Tensor:
+        """Writes an answer that has to be a candidate, see `constrained_choice`; its column, shape [B]."""
+        return constrained_choice(causal_lm(self.policy), batch.packed)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps trained weights only, and says of which model."""

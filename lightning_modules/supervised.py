@@ -7,8 +7,9 @@ from torch import Tensor
 
 from datamodules.batches import Batch
 from lightning_modules.language_model import LanguageModel, LoRA, causal_lm
-from lightning_modules.recommender import LanguageModelRecommender, OptimizerFactory, SchedulerFactory
+from lightning_modules.recommender import LanguageModelRecommender
 from lightning_modules.scoring import hidden_states, token_log_probs
+from lightning_modules.trained import OptimizerFactory, SchedulerFactory
 
 
 class SupervisedModule(LanguageModelRecommender):

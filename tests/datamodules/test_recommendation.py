@@ -7,6 +7,7 @@ import torch
 
 from datamodules import InputError, RecommendationDataModule
 from datamodules.sources import MovieLens100k, RecBoleSource, movielens
+from tests.cli import config, run
 from tests.conftest import tiny_titles, write_atomic
 
 
@@ -220,3 +221,41 @@ def test_the_report_is_plain_json(make_data, tmp_path: Path) -> None:
         np.sum([len(split) for split in data.store.splits.values()])
         == report["train examples"] + report["val examples kept"] + report["test examples kept"]
     )
+
+
+def test_filters_come_from_the_config_and_report_what_they_dropped(tmp_path: Path, monkeypatch) -> None:
+    """Nine users with 30 interactions and one with 3, popularity-weighted candidates, through the real command line."""
+    rows = [(f"u{u}", f"i{(n * (u + 1)) % 40}", float(n)) for u in range(9) for n in range(30)]
+    rows += [("few", f"i{n}", float(n)) for n in range(3)]
+    folder = write_atomic(tmp_path / "small", "small", rows, tiny_titles())
+    settings = config(folder)
+    init = settings["data"]["init_args"]
+    init["source"]["init_args"] |= {
+        "rating_field": "timestamp",
+        "filters": [
+            {"class_path": "datamodules.filters.MinRating", "init_args": {"threshold": 1.0}},
+            {"class_path": "datamodules.filters.KCore", "init_args": {"k": 4}},
+            {"class_path": "datamodules.filters.Deduplicate"},
+        ],
+    }
+    init["candidates"] = {
+        "class_path": "datamodules.candidates.Redrawn",
+        "init_args": {
+            "weighting": {"class_path": "datamodules.candidates.Popularity", "init_args": {"power": 0.5}}
+        },
+    }
+    init["rows_per_chunk"] = 7
+    monkeypatch.chdir(tmp_path)
+    run("fit", "filtered", settings)
+    (report,) = (json.loads(path.read_text()) for path in tmp_path.glob("cache/*/report.json"))
+    assert report["interactions dropped by MinRating(threshold=1.0)"] == 10
+    assert report["interactions dropped by KCore(k=4)"] >= 2
+    assert report["users"] == 9
+    assert "interactions dropped by Deduplicate()" in report
+
+
+def test_the_size_of_chunks_changes_nothing(make_data, tmp_path: Path) -> None:
+    whole, parts = make_data(), make_data(cache_dir=str(tmp_path / "parts"), rows_per_chunk=7)
+    assert whole.fingerprint == parts.fingerprint
+    for split, rows in whole.store.splits.items():
+        assert list(rows) == list(parts.store.splits[split])

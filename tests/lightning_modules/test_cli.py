@@ -143,7 +143,7 @@ def test_test_reproduces_the_validation_of_the_saved_weights(tiny_folder: Path) 
     assert rows_of(folder)[-1]["val/mrr"] == before[-1]["val/mrr"]
 
 
-@pytest.mark.parametrize("baseline", ["Popularity", "CoOccurrence"])
+@pytest.mark.parametrize("baseline", ["Popularity", "CoOccurrence", "LastItem"])
 def test_rules_that_count_are_tested_on_the_same_examples(tiny_folder: Path, baseline: str) -> None:
     settings = config(tiny_folder)
     settings["model"] = {"class_path": f"lightning_modules.baselines.{baseline}"}

@@ -1,0 +1,168 @@
+"""The LightningDataModule for preferences outside recommendation."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
+
+from datamodules.base import StoredDataModule
+from datamodules.batches import EpochBatches
+from datamodules.errors import InputError
+from datamodules.examples import SPLITS
+from datamodules.preference_writer import PreferenceCollate, PreferenceWriter
+from datamodules.sampler import EqualWidthBatches
+from datamodules.sources.preferences import Preference, PreferenceFiles
+from datamodules.sources.splits import TRAIN
+from datamodules.store import SplitWriter, write_tokenizer
+from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer
+
+# Part of the fingerprint of stored examples: raise it when the way they are built changes.
+_BUILD_VERSION = 1
+
+
+class PreferencePairsDataModule(StoredDataModule):
+    """Prompts with a chosen response and any number of rejected ones, which may differ between prompts.
+
+    Args:
+        source: The files.
+        tokenizer: Hub name or folder of the language model's tokenizer; None learns a word-level one from `train`.
+        num_negatives: Most rejected responses per prompt in training, a fresh subset every epoch; None takes all, 0 is
+            for supervised training.
+        batch_size: Prompts per device and step in training.
+        eval_batch_size: Prompts per device and step in validation, test and prediction.
+        max_length: Most tokens of a prompt with its longest response; a prompt loses its oldest tokens.
+        seed: Decides which rows are held out and the order in which responses are ranked.
+        order_seed: Decides order, negatives and draws in training; follows `seed_everything` in the CLI.
+        num_workers: Processes that pack batches; 0 packs in the main process.
+        cache_dir: Where built examples are kept.
+        rows_per_chunk: Rows that are tokenised and written at a time; bounds the memory that takes.
+    """
+
+    def __init__(
+        self,
+        source: PreferenceFiles,
+        tokenizer: str | None = None,
+        num_negatives: int | None = None,
+        batch_size: int = 32,
+        eval_batch_size: int = 64,
+        max_length: int = 512,
+        seed: int = 0,
+        order_seed: int = 0,
+        num_workers: int = 0,
+        cache_dir: str = "cache",
+        rows_per_chunk: int = 4096,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, order_seed, num_workers, cache_dir)
+        if num_negatives is not None and num_negatives < 0:
+            raise ValueError(f"num_negatives={num_negatives} must not be negative")
+        if rows_per_chunk < 1:
+            raise ValueError(f"rows_per_chunk={rows_per_chunk} must be at least 1")
+        self.source = source
+        self.num_negatives = num_negatives
+        self._tokenizer_name = tokenizer
+        self._max_length = max_length
+        self._seed = seed
+        self._rows_per_chunk = rows_per_chunk
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the stored examples: the files' bytes and every setting that shapes them."""
+        settings = [
+            _BUILD_VERSION,
+            self.source.fingerprint(),
+            self._tokenizer_name,
+            self._max_length,
+            self._seed,
+        ]
+        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+    def _fetch(self) -> None:
+        """Fetches nothing: the files are local."""
+
+    def _build(self, folder: Path) -> dict[str, int | str]:
+        tokenizer = self._make_tokenizer()
+        writer = PreferenceWriter(PieceEncoder(tokenizer), self._max_length)
+        report: dict[str, int | str] = {}
+        with ExitStack() as stack:
+            splits = [stack.enter_context(SplitWriter(folder, split)) for split in SPLITS]
+            texts = stack.enter_context(_column(folder / "items.parquet", "title"))
+            users = stack.enter_context(_column(folder / "users.parquet", "user"))
+            for rows in self._chunks(report):
+                table = writer.table(rows)
+                texts.write_table(pa.table({"title": [text for row in rows for text in row.responses]}))
+                users.write_table(pa.table({"user": [str(row.id) for row in rows]}))
+                of_row = self._split(rows)
+                for index, split in enumerate(splits):
+                    split.add(table.filter(pa.array(of_row == index)))
+        self._require_rows([split.rows for split in splits])
+        report |= {f"{name} examples": split.rows for name, split in zip(SPLITS, splits, strict=True)}
+        report["prompts cut to max_length"] = writer.cut
+        write_tokenizer(folder, tokenizer, report)
+        return report
+
+    def _make_tokenizer(self) -> PreTrainedTokenizerBase:
+        if self._tokenizer_name is not None:
+            return load_tokenizer(self._tokenizer_name)
+        rows = (row for row in self.source.read({}) if row.file_split == TRAIN)
+        return learn_tokenizer(text for row in rows for text in (row.prompt, *row.responses))
+
+    def _chunks(self, report: dict[str, int | str]) -> Iterator[list[Preference]]:
+        rows = self.source.read(report)
+        while chunk := list(islice(rows, self._rows_per_chunk)):
+            yield chunk
+
+    def _split(self, rows: list[Preference]) -> NDArray[np.int8]:
+        of_file = np.array([row.file_split for row in rows], dtype=np.int8)
+        return self.source.files.split(
+            of_file, np.array([row.id for row in rows], dtype=np.int64), self._seed
+        )
+
+    def _require_rows(self, counts: list[int]) -> None:
+        wanted = {*(split for split, _ in self.source.files), SPLITS.index("val")}
+        if empty := [SPLITS[split] for split in sorted(wanted) if not counts[split]]:
+            raise InputError(f"the {empty[0]} split of {self.source.files.train} is empty: bring more rows")
+
+    def _collate(self, training: bool) -> PreferenceCollate:
+        return PreferenceCollate(self.num_negatives, self.order_seed, None if training else self._seed)
+
+    def _widths(self, split: str) -> NDArray[np.int64]:
+        column = self.store.splits[split].data.table["lengths"]
+        return pc.list_value_length(column).to_numpy().astype(np.int64)
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
+        if not len(self.store.splits[split]):
+            raise InputError(f"there is no {split} file: set source.{split}")
+        batches = EqualWidthBatches(self._widths(split), self.eval_batch_size, *self._ranks())
+        return self._loader(
+            EpochBatches(self.store.splits[split]), training=False, batch_size=None, sampler=batches
+        )
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Loads what `test_dataloader` loads.
+
+        Raises:
+            InputError: The test rows have different numbers of responses, which do not make one table.
+        """
+        widths = np.unique(self._widths("test"))
+        if len(widths) > 1:
+            raise InputError(
+                f"predictions need one number of responses and test rows have {widths[0]} to {widths[-1]}: "
+                "split the test file by it"
+            )
+        return self.test_dataloader()
+
+
+def _column(path: Path, name: str) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, pa.schema([(name, pa.string())]))

@@ -1,0 +1,130 @@
+"""From preferences to rows of tokens, and from rows to batches; the number of rejected responses may differ."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from datamodules.batches import Batch, Row
+from datamodules.draws import Stream, uniforms
+from datamodules.errors import InputError
+from datamodules.packing import pack
+from datamodules.prompt_writer import Ragged, list_array
+from datamodules.sources.preferences import Preference
+from datamodules.tokenization import PieceEncoder
+
+
+class PreferenceWriter:
+    """Turns preferences into rows of tokens: prompt and responses are tokenised apart, and EOS ends a response.
+
+    Args:
+        encoder: Encodes texts.
+        max_length: Most tokens of a prompt with its longest response; a prompt loses its oldest tokens.
+
+    Attributes:
+        cut: Prompts that lost tokens.
+        responses: Responses written so far; the next one's number.
+    """
+
+    def __init__(self, encoder: PieceEncoder, max_length: int) -> None:
+        self._encoder = encoder
+        self._max_length = max_length
+        self.cut = 0
+        self.responses = 0
+
+    def table(self, rows: Sequence[Preference]) -> pa.Table:
+        """Builds the Arrow table of some preferences.
+
+        Columns: `id`, `user` (the example's own index), `prompt`, `responses` (tokens of all of them, joined, the
+        chosen one first), `lengths` (tokens of each), `first_item` (number of the chosen one; the others follow).
+
+        Raises:
+            InputError: The longest response leaves no room for a prompt.
+        """
+        counts = np.array([len(row.responses) for row in rows])
+        prompts = self._encoder.segments([row.prompt for row in rows])
+        texts = self._encoder.segments([text for row in rows for text in row.responses])
+        lengths = np.array([len(tokens) + 1 for tokens in texts])
+        longest = np.maximum.reduceat(lengths, np.cumsum(counts) - counts)
+        kept = [self._fitting(*each) for each in zip(rows, prompts, longest.tolist(), strict=True)]
+        first = self.responses + np.cumsum(counts) - counts
+        self.responses += int(counts.sum())
+        responses = Ragged.of([[*tokens, self._encoder.eos] for tokens in texts])
+        ids = np.array([row.id for row in rows], dtype=np.int64)
+        return pa.table(
+            {
+                "id": ids,
+                "user": ids,
+                "prompt": list_array(Ragged.of(kept).values, np.array([len(tokens) for tokens in kept])),
+                "responses": list_array(
+                    responses.values, np.add.reduceat(lengths, np.cumsum(counts) - counts)
+                ),
+                "lengths": list_array(lengths, counts),
+                "first_item": first,
+            }
+        )
+
+    def _fitting(self, row: Preference, prompt: list[int], longest: int) -> list[int]:
+        bos = self._encoder.bos
+        room = self._max_length - len(bos) - longest
+        if room < 1:
+            raise InputError(
+                f"{row.place}: the longest response has {longest} tokens and max_length is {self._max_length}, which "
+                "leaves no room for the prompt: raise max_length or leave the row out"
+            )
+        self.cut += len(prompt) > room
+        return [*bos, *prompt[-room:]]
+
+
+class PreferenceCollate:
+    """Packs rows; a picklable callable for `DataLoader(collate_fn=...)`.
+
+    Args:
+        num_negatives: For training: most rejected responses per example, a fresh subset every epoch; None takes all.
+        order_seed: With epoch and example id it decides that subset, and the draws.
+        shuffle_seed: For ranking: with the example's id it decides the order of its responses; None is for training.
+    """
+
+    def __init__(self, num_negatives: int | None, order_seed: int, shuffle_seed: int | None = None) -> None:
+        self._num_negatives = num_negatives
+        self._order_seed = order_seed
+        self._shuffle_seed = shuffle_seed
+
+    def __call__(self, rows: list[tuple[int, Row]]) -> Batch:
+        """Makes a batch of the rows of one epoch."""
+        epoch = rows[0][0]
+        columns = {name: [row[name] for _, row in rows] for name in rows[0][1]}
+        ids = np.array(columns["id"], dtype=np.int64)
+        orders = [
+            self._order(int(id_), len(own), epoch) for id_, own in zip(ids, columns["lengths"], strict=True)
+        ]
+        width = max(map(len, orders))
+        items = np.full((len(rows), width), -1, dtype=np.int64)
+        responses = []
+        for row, order in enumerate(orders):
+            parts = np.split(columns["responses"][row], np.cumsum(columns["lengths"][row])[:-1])
+            responses.append([parts[index] for index in order])
+            items[row, : len(order)] = columns["first_item"][row] + order
+        draws = uniforms(self._order_seed, Stream.SELECTION, ids, width - 1, epoch)
+        return Batch(
+            packed=pack(columns["prompt"], responses),
+            id=torch.from_numpy(ids),
+            user=torch.from_numpy(np.array(columns["user"], dtype=np.int64)),
+            items=torch.from_numpy(items),
+            positive=torch.tensor([int(np.argmin(order)) for order in orders]),
+            draws=torch.from_numpy(draws).float(),
+            history=torch.zeros((len(rows), 0), dtype=torch.long),
+        )
+
+    def _order(self, example: int, count: int, epoch: int) -> NDArray[np.int64]:
+        """Chooses and orders the responses of an example; 0 is the chosen one."""
+        if self._shuffle_seed is not None:
+            return np.argsort(
+                uniforms(self._shuffle_seed, Stream.CANDIDATE_ORDER, np.array([example]), count)[0]
+            )
+        keys = uniforms(self._order_seed, Stream.NEGATIVE_SUBSET, np.array([example]), count, epoch)[0]
+        keys[0] = -1.0
+        most = count if self._num_negatives is None else 1 + self._num_negatives
+        return np.argsort(keys)[:most]

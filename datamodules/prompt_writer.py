@@ -1,0 +1,135 @@
+"""From examples to rows of tokens: pieces tokenised once, gathered for many prompts at a time."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from datamodules.draws import Stream, random_bits
+from datamodules.errors import InputError
+from datamodules.examples import Examples
+from datamodules.prompts import Template
+from datamodules.tokenization import PieceEncoder
+
+
+class PromptWriter:
+    """Turns examples into rows of tokens.
+
+    A prompt is a sequence of pieces: BOS and a segment, a line per history item, a segment, a line per candidate, a
+    segment. All pieces stand in one array, so that the prompts of many examples are one gather.
+
+    Args:
+        encoder: Encodes segments and titles.
+        titles: Title of every item.
+        templates: One is drawn per example.
+        max_length: Most tokens of a prompt with its longest response.
+        seed: With the example's id it decides the template.
+    """
+
+    def __init__(
+        self, encoder: PieceEncoder, titles: list[str], templates: list[Template], max_length: int, seed: int
+    ) -> None:
+        pieces = [encoder.separator + tokens for tokens in encoder.titles(titles)]
+        for template in templates:
+            first, *rest = encoder.segments(
+                [template.before_history, template.before_candidates, template.after_candidates]
+            )
+            pieces += [[*encoder.bos, *first], *rest]
+        pieces.append([])
+        self._tokens = Ragged.of(pieces)
+        # Items come first; the last piece, index -1 as in a history's padding, is empty.
+        self._segments = len(titles) + np.arange(3 * len(templates)).reshape(-1, 3)
+        self._max_length = max_length
+        self._seed = seed
+
+    def table(self, examples: Examples, candidates: NDArray[np.int32], rows: NDArray[np.int64]) -> pa.Table:
+        """Builds the Arrow table of some examples.
+
+        Args:
+            examples: All examples.
+            candidates: Candidate items of the examples to write, shape [n, C].
+            rows: The examples to write, shape [n].
+
+        Raises:
+            InputError: A prompt does not fit even with an empty history.
+        """
+        ids = examples.id[rows]
+        choice = random_bits(self._seed, Stream.TEMPLATE, ids, 1)[:, 0] % np.uint64(len(self._segments))
+        before_history, before_candidates, after = self._segments[choice.astype(np.int64)].T[:, :, None]
+        history = self._fitting(
+            ids, examples.history[rows], candidates, self._segments[choice.astype(np.int64)]
+        )
+        pieces = np.concatenate([before_history, history, before_candidates, candidates, after], axis=1)
+        begin = self._tokens.lengths[before_history[:, 0]]
+        end = begin + self._tokens.lengths[history].sum(axis=1)
+        kept = history >= 0
+        return pa.table(
+            {
+                "id": ids,
+                "user": examples.user[rows],
+                "target": examples.target[rows],
+                "time": examples.time[rows],
+                "template": choice.astype(np.int32),
+                "history": list_array(history[kept], kept.sum(axis=1)),
+                "candidates": list_array(candidates.ravel(), np.full(len(rows), candidates.shape[1])),
+                "history_span": list_array(np.stack([begin, end], axis=1).ravel(), np.full(len(rows), 2)),
+                "prompt": list_array(*self._tokens.joined(pieces)),
+            }
+        )
+
+    def _fitting(
+        self,
+        ids: NDArray[np.int64],
+        history: NDArray[np.int32],
+        candidates: NDArray[np.int32],
+        segments: NDArray[np.int64],
+    ) -> NDArray[np.int32]:
+        """Takes the oldest history items out where a prompt is too long; -1 in their place."""
+        lines = self._tokens.lengths[candidates]
+        # The longest response has the tokens of its line: the EOS takes the line break's place.
+        fixed = self._tokens.lengths[segments].sum(axis=1) + lines.sum(axis=1) + lines.max(axis=1)
+        room = self._max_length - fixed
+        if (room < 0).any():
+            worst = int(np.argmax(room < 0))
+            raise InputError(
+                f"example {ids[worst]} needs {fixed[worst]} tokens without any history and max_length is "
+                f"{self._max_length}: raise max_length or lower num_candidates"
+            )
+        from_newest = np.cumsum(self._tokens.lengths[history][:, ::-1], axis=1)[:, ::-1]
+        return np.where(from_newest <= room[:, None], history, np.int32(-1))
+
+
+class Ragged:
+    """Many short arrays in one.
+
+    Args:
+        values: All arrays, one after the other.
+        lengths: Length of each.
+    """
+
+    def __init__(self, values: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
+        self.values = values
+        self.lengths = lengths
+        self._starts = np.cumsum(lengths) - lengths
+
+    @classmethod
+    def of(cls, rows: list[list[int]]) -> "Ragged":
+        """Joins lists."""
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        values = np.fromiter(
+            (value for row in rows for value in row), dtype=np.int32, count=int(lengths.sum())
+        )
+        return cls(values, lengths)
+
+    def joined(self, index: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Joins, for every row of `index` [n, P], the arrays it names; values of all rows, and their lengths [n]."""
+        lengths = self.lengths[index].ravel()
+        # Within an array the source moves on by 1; at its beginning it jumps to the array's start.
+        shift = self._starts[index].ravel() - (np.cumsum(lengths) - lengths)
+        source = np.arange(int(lengths.sum())) + np.repeat(shift, lengths)
+        return self.values[source], lengths.reshape(index.shape).sum(axis=1)
+
+
+def list_array(values: NDArray[np.int32], lengths: NDArray[np.int64]) -> pa.ListArray:
+    """Makes an Arrow column of lists of int32 of the lists' joined values and their lengths."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, values.astype(np.int32, copy=False))

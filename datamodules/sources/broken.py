@@ -1,0 +1,44 @@
+"""Rows that cannot be used: refused with file and line, or skipped and counted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from datamodules.errors import InputError
+
+
+class BrokenRows:
+    """What becomes of the broken rows of one file.
+
+    Args:
+        path: The file.
+        skip: Skip and count them; otherwise the first one is an error.
+
+    Attributes:
+        count: Rows skipped so far.
+    """
+
+    def __init__(self, path: Path, skip: bool) -> None:
+        self.path = path
+        self.count = 0
+        self._skip = skip
+
+    def found(self, place: Callable[[], str], reason: Callable[[], str], count: int = 1) -> None:
+        """Takes note of broken rows.
+
+        Args:
+            place: Says where the first of them stands, `line 7`; asked only for the error message.
+            reason: Says what is wrong with it.
+            count: How many there are.
+
+        Raises:
+            InputError: Broken rows are not to be skipped.
+        """
+        if not self._skip:
+            raise InputError(
+                f"{self.path}, {place()}: {reason()}: mend the row or set skip_broken_rows: true"
+            )
+        self.count += count
+
+    def at_line(self, line: int, reason: str) -> None:
+        """Takes note of one broken row; see `found`."""
+        self.found(lambda: f"line {line}", lambda: reason)

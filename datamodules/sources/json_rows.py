@@ -1,0 +1,145 @@
+"""JSON rows, streamed: an array of objects or an object a line, with the line on which each begins."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from datamodules.errors import InputError
+from datamodules.sources.broken import BrokenRows
+from datamodules.sources.chunks import require_file
+
+_BLOCK_CHARACTERS = 1 << 20
+_MOST_CHARACTERS = 1 << 26  # a longer element is a broken one, and reading on would read the whole file
+
+
+def json_lines(broken: BrokenRows) -> Iterator[tuple[int, Any]]:
+    """Yields the values of a file with one JSON value a line; empty lines are passed over.
+
+    Args:
+        broken: The file; takes lines that are not JSON or not UTF-8.
+
+    Yields:
+        The number of a line, and its value.
+
+    Raises:
+        InputError: The file is missing or a line is broken.
+    """
+    with require_file(broken.path).open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.isspace():
+                continue
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                broken.at_line(number, f"{error} in {_beginning(line)}")
+
+
+def json_array(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yields the elements of a file that is one JSON array; one block and one element are in memory at a time.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The line on which an element begins, and the element.
+
+    Raises:
+        InputError: The file is missing, is no array, ends too early, or is not UTF-8.
+    """
+    with require_file(path).open(encoding="utf-8-sig", newline="") as file:
+        text = _Window(file, path)
+        text.take("[")
+        if text.next() == "]":
+            return
+        while True:
+            yield text.line, text.value()
+            if text.next() == "]":
+                return
+            text.take(",")
+
+
+class _Window:
+    """A moving window over a text file.
+
+    Attributes:
+        line: The line of the next character that is not white space, once `next` has been called.
+    """
+
+    def __init__(self, file: TextIO, path: Path) -> None:
+        self.line = 1
+        self._file = file
+        self._path = path
+        self._text = ""
+        self._place = 0
+        self._decoder = json.JSONDecoder()
+
+    def _read_on(self) -> bool:
+        """Forgets what has been passed and adds a block; says whether there was one."""
+        try:
+            block = self._file.read(max(_BLOCK_CHARACTERS, len(self._text) - self._place))
+        except UnicodeDecodeError as error:
+            line = _undecodable_line(self._path)
+            raise InputError(f"{self._path}, line {line}: {error.reason}: the file must be UTF-8") from error
+        self._text = self._text[self._place :] + block
+        self._place = 0
+        return bool(block)
+
+    def _move(self, place: int) -> None:
+        self.line += self._text.count("\n", self._place, place)
+        self._place = place
+
+    def next(self) -> str:
+        """Passes over white space and shows the character after it; empty at the end."""
+        while True:
+            rest = len(self._text)
+            place = self._place
+            while place < rest and self._text[place] in " \t\r\n":
+                place += 1
+            self._move(place)
+            if place < rest:
+                return self._text[place]
+            if not self._read_on():
+                return ""
+
+    def take(self, character: str) -> None:
+        """Passes over a character that must come next."""
+        found = self.next()
+        if found != character:
+            self._fail(
+                f"expected {character!r}, found {found!r}"
+                if found
+                else f"the file ends where {character!r} must come"
+            )
+        self._move(self._place + 1)
+        self.next()
+
+    def value(self) -> Any:
+        """Reads the JSON value that comes next."""
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._place)
+            except json.JSONDecodeError as error:
+                # Either the block ends inside the value or the value is broken: more text tells which.
+                if len(self._text) - self._place > _MOST_CHARACTERS or not self._read_on():
+                    self._fail(f"{error.msg} in {_beginning(self._text[self._place :])}")
+                continue
+            self._move(end)
+            return value
+
+    def _fail(self, reason: str) -> None:
+        raise InputError(f"{self._path}, line {self.line}: {reason}: restore the file")
+
+
+def _beginning(text: str | bytes) -> str:
+    return repr(text[:40])
+
+
+def _undecodable_line(path: Path) -> int:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 0

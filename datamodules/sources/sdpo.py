@@ -1,0 +1,181 @@
+"""The JSON files of S-DPO, DynamicPO and LLaRA: examples that bring their candidates, without users or times."""
+
+from array import array
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.corpus import Corpus, ExampleRules
+from datamodules.errors import InputError
+from datamodules.examples import SPLITS, Examples
+from datamodules.interactions import TitleIndex
+from datamodules.negatives import SeenItems
+from datamodules.sources.base import Source
+from datamodules.sources.broken import BrokenRows
+from datamodules.sources.json_rows import json_array
+from datamodules.sources.splits import TRAIN, VAL, SplitFiles
+
+_HISTORY, _LIST, _TARGET = "historyList", "itemList", "trueSelection"
+_SEPARATOR = "::"
+
+
+class SDPOSource(Source):
+    """Rows with `historyList` ("A::B" or a list), `itemList` and `trueSelection`; further fields are ignored.
+
+    There are no users: every row is a user of its own, whose history and target are no negatives of theirs. Published
+    lists give the target away (`python -m datamodules.audit`), which is why they are re-drawn unless the config
+    asks for them with `candidates`.
+
+    Args:
+        train: File to train on; it may be the published validation file.
+        test: File to test on.
+        val: File to validate on; None holds out a share of the rows of `train`, drawn from the seed.
+        val_share: That share.
+        skip_broken_rows: Skip and count rows that cannot be used instead of refusing the file.
+    """
+
+    def __init__(
+        self,
+        train: str,
+        test: str,
+        val: str | None = None,
+        val_share: float = 0.1,
+        skip_broken_rows: bool = False,
+    ) -> None:
+        self.files = SplitFiles(train, val, test, val_share)
+        self._skip = skip_broken_rows
+
+    def fingerprint(self, cache_dir: Path) -> str:
+        """Hashes the files."""
+        return f"{self.files.fingerprint()}:{self._skip}"
+
+    def load(self, cache_dir: Path, rules: ExampleRules) -> Corpus:
+        """Reads the files; examples keep their order.
+
+        Raises:
+            InputError: A file is missing or broken, or a split is empty.
+        """
+        rows = _Rows(rules)
+        report: dict[str, int | str] = {}
+        for split, path in self.files:
+            broken = BrokenRows(path, self._skip)
+            rows.read(split, path, broken)
+            if broken.count:
+                report[f"broken rows of {path.name}, skipped"] = broken.count
+        return rows.corpus(self.files, report)
+
+
+class _Rows:
+    """Collects rows as integers."""
+
+    def __init__(self, rules: ExampleRules) -> None:
+        self._rules = rules
+        self._index = TitleIndex()
+        self._number = self._short = 0
+        self._width = 0
+        self._users: list[str] = []
+        self._id, self._split = array("q"), array("b")
+        self._target, self._lists = array("i"), array("i")
+        self._history, self._history_lengths = array("i"), array("i")
+
+    def read(self, split: int, path: Path, broken: BrokenRows) -> None:
+        for line, row in json_array(path):
+            try:
+                self._add(split, path, line, row)
+            except ValueError as error:
+                broken.at_line(line, str(error))
+            self._number += 1
+
+    def _add(self, split: int, path: Path, line: int, row: Any) -> None:
+        history, candidates, target = self._parse(row)
+        if len(history) < self._rules.min_history:
+            self._short += 1
+            return
+        self._width = self._width or len(candidates)
+        self._id.append(self._number)
+        self._split.append(split)
+        self._users.append(f"{path.name}:{line}")
+        self._target.append(target)
+        self._lists.extend(candidates)
+        self._history.extend(history)
+        self._history_lengths.append(len(history))
+
+    def _parse(self, row: Any) -> tuple[list[int], list[int], int]:
+        """Checks a row; a `ValueError` says what is wrong with it."""
+        if not isinstance(row, dict):
+            raise ValueError(f"{str(row)[:40]!r} is not an object")
+        if absent := [field for field in (_HISTORY, _LIST, _TARGET) if field not in row]:
+            raise ValueError(f"no field {absent[0]!r} among {sorted(row)}")
+        history = self._items(_HISTORY, _as_list(row[_HISTORY]))
+        candidates = self._items(_LIST, row[_LIST])
+        (target,) = self._items(_TARGET, [row[_TARGET]])
+        if len(candidates) != (self._width or len(candidates)):
+            raise ValueError(f"{_LIST} holds {len(candidates)} titles and the rows before hold {self._width}")
+        if target not in candidates:
+            raise ValueError(f"{_TARGET} {row[_TARGET]!r} is not in {_LIST}")
+        if len(set(candidates)) < len(candidates):
+            raise ValueError(f"{_LIST} names an item twice")
+        return history, candidates, target
+
+    def _items(self, field: str, titles: Any) -> list[int]:
+        if isinstance(titles, list) and (known := self._index.find(titles)) is not None:
+            return known
+        if not isinstance(titles, list) or not all(isinstance(title, str) for title in titles):
+            raise ValueError(f"{field} {str(titles)[:40]!r} is not text in the form it must have")
+        try:
+            return [self._index.add(title) for title in titles]
+        except ValueError as error:
+            raise ValueError(f"{field} holds {error}") from error
+
+    def corpus(self, files: SplitFiles, report: dict[str, int | str]) -> Corpus:
+        ids, target = np.array(self._id, dtype=np.int64), np.array(self._target, dtype=np.int32)
+        split = files.split(np.array(self._split, dtype=np.int8), ids, self._rules.seed)
+        for index, path in [*files, (VAL, files.train)]:
+            if not (split == index).any():
+                raise InputError(
+                    f"{path}: the {SPLITS[index]} split is empty: lower min_history or bring more rows"
+                )
+        user = np.arange(len(ids), dtype=np.int32)
+        lengths = np.array(self._history_lengths, dtype=np.int64)
+        log_user = np.concatenate([np.repeat(user, lengths), user])
+        log_item = np.concatenate([np.array(self._history, dtype=np.int32), target])
+        in_train = split[log_user] == TRAIN
+        examples = Examples(
+            id=ids,
+            user=user,
+            target=target,
+            time=np.full(len(ids), np.nan),  # the format has none
+            history=_latest(log_item, lengths, self._rules.max_history),
+            split=split,
+            skipped_users=self._short,
+        )
+        titles = self._index.titles
+        return Corpus(
+            examples=examples,
+            titles=titles,
+            users=self._users,
+            seen=SeenItems(log_user, log_item, len(titles)),
+            train_log=(log_user[in_train], log_item[in_train]),
+            lists=np.array(self._lists, dtype=np.int32).reshape(len(ids), self._width),
+            report={
+                "items": len(titles),
+                "rows": self._number,
+                **report,
+                "rows with too short a history, skipped": self._short,
+            },
+        )
+
+
+def _as_list(history: Any) -> Any:
+    if not isinstance(history, str):
+        return history
+    return history.split(_SEPARATOR) if history else []
+
+
+def _latest(items: NDArray[np.int32], lengths: NDArray[np.int64], most: int) -> NDArray[np.int32]:
+    """Takes the last `most` of each of the joined rows, right-aligned, -1 where there is none; shape [N, most]."""
+    back = np.arange(most, 0, -1)
+    index = np.cumsum(lengths)[:, None] - back
+    return np.where(back <= lengths[:, None], items[np.maximum(index, 0)], np.int32(-1))

@@ -1,0 +1,118 @@
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from datamodules import InputError
+from datamodules.corpus import ExampleRules
+from datamodules.sources import HubSource, SDPOSource, hub
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+ROWS = [{"historyList": "A::B", "itemList": ["C", "D"], "trueSelection": "C"}]
+
+
+def zipped(path: Path, *members: tuple[str, bytes], link: bool = False) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (0o120777 if link else 0o100644) << 16
+            archive.writestr(info, content)
+    return path
+
+
+def tarred(path: Path, name: str, kind: bytes = tarfile.REGTYPE) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname, info.size = kind, "/etc/passwd", 1 if kind == tarfile.REGTYPE else 0
+        archive.addfile(info, io.BytesIO(b"x"))
+    return path
+
+
+def source(folder: Path, **files: str) -> HubSource:
+    reader = SDPOSource(*(str(folder / "data" / f"{name}.json") for name in ("train", "test", "val")))
+    return HubSource(
+        "joyliao7777/LLaRA", REVISION, {f"{n}.zip": c for n, c in files.items()}, str(folder / "data"), reader
+    )
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_an_archive_is_checked_unpacked_once_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = json.dumps(ROWS).encode()
+    archive = zipped(
+        tmp_path / "lastfm.zip", *((f"{name}.json", content) for name in ("train", "test", "val"))
+    )
+    fetched = []
+
+    def download(repo: str, name: str, repo_type: str, revision: str) -> str:
+        fetched.append((repo, name, repo_type, revision))
+        return str(archive)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)  # the network is what stands in here
+    reader = source(tmp_path, lastfm=digest(archive))
+    reader.prepare(tmp_path)
+    reader.prepare(tmp_path)
+    assert fetched == [("joyliao7777/LLaRA", "lastfm.zip", "dataset", REVISION)]
+    assert len(reader.load(tmp_path, ExampleRules(1, 3, 0)).examples) == 3
+    with pytest.raises(InputError, match=f"lastfm.zip has SHA-256 {digest(archive)}, not {'0' * 64}"):
+        source(tmp_path, lastfm="0" * 64).prepare(tmp_path)
+
+
+def test_a_hub_out_of_reach_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real client, told to stay offline."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        InputError, match=r"joyliao7777/LLaRA@0123456789ab/a.zip cannot be fetched \(.*use the reader"
+    ) as caught:
+        source(tmp_path, a="0" * 64).prepare(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("revision", ["main", "0123", REVISION.upper()])
+def test_a_revision_that_can_move_is_refused(revision: str) -> None:
+    with pytest.raises(ValueError, match="must be a commit"):
+        HubSource("a/b", revision, {}, "data", SDPOSource("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: zipped(p, ("good.json", b"x"), ("../evil", b"x")), "'../evil', which lies outside"),
+        (lambda p: zipped(p, ("/evil", b"x")), "'/evil', which lies outside"),
+        (lambda p: zipped(p, ("a\\..\\..\\evil", b"x")), "which lies outside"),
+        (lambda p: zipped(p, ("evil", b"/etc/passwd"), link=True), "'evil', a link or device"),
+        (lambda p: tarred(p, "../evil"), "'../evil', which lies outside"),
+        (lambda p: tarred(p, "evil", tarfile.SYMTYPE), "'evil', a link or device"),
+        (lambda p: tarred(p, "evil", tarfile.LNKTYPE), "'evil', a link or device"),
+        (lambda p: tarred(p, "evil", tarfile.FIFOTYPE), "'evil', a link or device"),
+    ],
+)
+def test_an_unsafe_archive_leaves_nothing_behind(tmp_path: Path, make, message: str) -> None:
+    folder = tmp_path / "inner" / "folder"
+    folder.mkdir(parents=True)
+    with pytest.raises(InputError, match=f"archive holds .*{message}"):
+        hub.unpack(make(tmp_path / "archive"), folder)
+    assert list(folder.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "inner"]
+
+
+def test_safe_archives_are_unpacked_and_truncated_ones_refused(tmp_path: Path) -> None:
+    for archive in (
+        zipped(tmp_path / "a.zip", ("sub/a.json", b"x")),
+        tarred(tmp_path / "b.tgz", "sub/b.json"),
+    ):
+        hub.unpack(archive, tmp_path)
+    assert {path.name for path in (tmp_path / "sub").iterdir()} == {"a.json", "b.json"}
+    broken = tmp_path / "c.tgz"
+    broken.write_bytes((tmp_path / "b.tgz").read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"c.tgz cannot be unpacked .*: fetch it again"):
+        hub.unpack(broken, tmp_path)
