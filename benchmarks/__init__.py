@@ -1,1 +1,1 @@
-"""Speed and memory, side by side, runnable by anyone."""
+"""Speed and memory, measured side by side in one run; see README.md beside this file."""
