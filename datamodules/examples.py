@@ -12,6 +12,31 @@ from datamodules.interactions import Interactions
 SPLITS = ("train", "val", "test")
 
 
+class Histories:
+    """The items before each target, looked up when they are asked for: all at once they would be most of the memory.
+
+    Args:
+        items: Items in the order in which they were consumed, one user after the other, shape [M].
+        end: Index into `items` one past the last item before the target, shape [N].
+        length: How many items before it are the user's, shape [N].
+        most: Most recent items that are kept.
+    """
+
+    def __init__(
+        self, items: NDArray[np.int32], end: NDArray[np.int64], length: NDArray[np.int64], most: int
+    ) -> None:
+        self._items = items
+        self._end = end
+        self._length = length
+        self._most = most
+
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> NDArray[np.int32]:
+        """Looks up some rows: items oldest first, right-aligned, -1 where there is none, shape [n, most]."""
+        back = np.arange(self._most, 0, -1)
+        index = np.maximum(self._end[rows][:, None] - back, 0)
+        return np.where(back <= self._length[rows][:, None], self._items[index], np.int32(-1))
+
+
 @dataclass(frozen=True)
 class Examples:
     """One row per target interaction.
@@ -21,7 +46,7 @@ class Examples:
         user: Index of the user, shape [N].
         target: Index of the item to predict, shape [N].
         time: Time of the target, shape [N].
-        history: Items before the target, oldest first, right-aligned, -1 where there is none, shape [N, H].
+        history: Items before the target; N rows.
         split: Index into `SPLITS`, shape [N].
         skipped_users: Users with too few interactions for even one example.
     """
@@ -30,7 +55,7 @@ class Examples:
     user: NDArray[np.int32]
     target: NDArray[np.int32]
     time: NDArray[np.float64]
-    history: NDArray[np.int32]
+    history: Histories
     split: NDArray[np.int8]
     skipped_users: int
 
@@ -93,7 +118,6 @@ def build_examples(
         raise InputError(
             f"no user has more than {min_history} interactions: lower min_history or bring more data"
         )
-    history = _histories(log.item[order], target_rows, position[target_rows], max_history)
     source_rows = order[target_rows]
     split = np.digitize(log.time[source_rows], time_cuts(log.time, train_share, val_share))
     by_id = np.argsort(source_rows)
@@ -103,18 +127,10 @@ def build_examples(
         user=log.user[source_rows][by_id],
         target=log.item[source_rows][by_id],
         time=log.time[source_rows][by_id],
-        history=history[by_id],
+        history=Histories(log.item[order], target_rows[by_id], position[target_rows][by_id], max_history),
         split=split[by_id].astype(np.int8),
         skipped_users=int((lengths <= min_history).sum()),
     )
-
-
-def _histories(
-    items: NDArray[np.int32], rows: NDArray[np.int64], position: NDArray[np.int64], max_history: int
-) -> NDArray[np.int32]:
-    back = np.arange(max_history, 0, -1)
-    index = rows[:, None] - back[None, :]
-    return np.where(position[:, None] >= back, items[np.maximum(index, 0)], np.int32(-1))
 
 
 def _require_all_splits(split: NDArray[np.int64]) -> None:

@@ -95,7 +95,13 @@ class PieceEncoder:
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []
-        encoded = self._tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
+        encoded = self._tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,  # making what nobody reads took most of the time
+            return_token_type_ids=False,
+        )
         return encoded["input_ids"]
 
     def segments(self, texts: Sequence[str]) -> list[list[int]]:

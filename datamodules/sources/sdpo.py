@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from datamodules.corpus import Corpus, ExampleRules
 from datamodules.errors import InputError
-from datamodules.examples import SPLITS, Examples
+from datamodules.examples import SPLITS, Examples, Histories
 from datamodules.interactions import TitleIndex
 from datamodules.negatives import SeenItems
 from datamodules.sources.base import Source
@@ -147,7 +146,7 @@ class _Rows:
             user=user,
             target=target,
             time=np.full(len(ids), np.nan),  # the format has none
-            history=_latest(log_item, lengths, self._rules.max_history),
+            history=Histories(log_item, np.cumsum(lengths), lengths, self._rules.max_history),
             split=split,
             skipped_users=self._short,
         )
@@ -172,10 +171,3 @@ def _as_list(history: Any) -> Any:
     if not isinstance(history, str):
         return history
     return history.split(_SEPARATOR) if history else []
-
-
-def _latest(items: NDArray[np.int32], lengths: NDArray[np.int64], most: int) -> NDArray[np.int32]:
-    """Takes the last `most` of each of the joined rows, right-aligned, -1 where there is none; shape [N, most]."""
-    back = np.arange(most, 0, -1)
-    index = np.cumsum(lengths)[:, None] - back
-    return np.where(back <= lengths[:, None], items[np.maximum(index, 0)], np.int32(-1))

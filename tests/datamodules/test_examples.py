@@ -27,7 +27,7 @@ def test_histories_and_splits_by_hand() -> None:
     examples = build_examples(log, min_history=2, max_history=3, seed=0)
     by_target = {
         int(t): (h.tolist(), int(s))
-        for t, h, s in zip(examples.target, examples.history, examples.split, strict=True)
+        for t, h, s in zip(examples.target, examples.history[:], examples.split, strict=True)
     }
     assert sorted(by_target) == list(range(2, 10))
     assert by_target[2] == ([-1, 0, 1], 0)
