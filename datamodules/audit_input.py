@@ -207,7 +207,7 @@ def from_interactions(log: Interactions) -> AuditData:
     candidates = draw_candidates(
         seen, examples.id, examples.user, examples.target, proposals, NUM_CANDIDATES, SEED
     )
-    whole = AuditSplit("all", examples.history, candidates, examples.target, examples.time, examples.user)
+    whole = AuditSplit("all", examples.history[:], candidates, examples.target, examples.time, examples.user)
     splits = []
     for index, name in enumerate(SPLITS):
         part = whole.take(np.flatnonzero(examples.split == index))
