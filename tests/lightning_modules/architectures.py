@@ -57,23 +57,7 @@ _SIZES = {
     "max_position_embeddings": 2048,
     "initializer_range": 0.2,
 }
-_WORDS = [
-    "the",
-    "Toy",
-    "Story",
-    "Red",
-    "Blue",
-    "River",
-    "House",
-    "Moon",
-    "Day",
-    "Night",
-    "Road",
-    "watch",
-    "Films",
-    "next",
-    "Answer",
-]
+_WORDS = ["Toy", "Story", "Red", "Blue", "River", "House", "Moon", "Day", "Night", "Road", "Films", "Answer"]
 
 
 def _merges(space: str) -> list[tuple[str, str]]:
