@@ -9,6 +9,7 @@ from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.prediction_writer import PredictionWriter
 from callbacks.progress import ProgressBar
+from callbacks.recommendation_writer import RecommendationWriter
 from callbacks.rng_state import RNGState
 from callbacks.training_metrics import TrainingMetrics
 from callbacks.validation_line import ValidationLine
@@ -24,6 +25,7 @@ __all__ = [
     "PredictionWriter",
     "ProgressBar",
     "RNGState",
+    "RecommendationWriter",
     "TrainingMetrics",
     "ValidationLine",
 ]

@@ -23,7 +23,6 @@ class TitleTrie:
         num_children: How many it has, shape [nodes].
         item: The item whose answer ends at a node, -1 where none does, shape [nodes].
         depth: Tokens of the longest answer.
-        num_items: Items.
     """
 
     token: Tensor
@@ -31,7 +30,6 @@ class TitleTrie:
     num_children: Tensor
     item: Tensor
     depth: int
-    num_items: int
 
     @classmethod
     def of(cls, answers: Sequence[NDArray[np.int32]], titles: Sequence[str]) -> "TitleTrie":
@@ -45,11 +43,11 @@ class TitleTrie:
             InputError: Two answers have the same tokens.
         """
         depth = max(map(len, answers))
-        rows = np.full((len(answers), depth), -1, dtype=np.int32)
+        rows: NDArray[np.int32] = np.full((len(answers), depth), -1, dtype=np.int32)
         for row, answer in zip(rows, answers, strict=True):
             row[: len(answer)] = answer
-        order: NDArray[np.int64] = np.lexsort(rows.T[::-1])
-        rows = np.take(rows, order, axis=0)
+        order = np.lexsort(rows.T[::-1])
+        rows = rows[order]
         differs = np.logical_or.accumulate(rows[1:] != rows[:-1], axis=1)
         if not differs[:, -1].all():
             same = int(np.argmin(differs[:, -1]))
@@ -74,7 +72,6 @@ class TitleTrie:
             num_children=torch.from_numpy(num_children),
             item=torch.from_numpy(item),
             depth=depth,
-            num_items=len(rows),
         )
 
     def to(self, device: torch.device) -> "TitleTrie":

@@ -2,6 +2,7 @@
 
 from lightning_modules.language_model import LoRA, PretrainedLM, SmallLlama
 from lightning_modules.preference import PreferenceModule
+from lightning_modules.recommending import Recommendation, recommend
 from lightning_modules.schedules import CosineWarmup, LinearWarmup
 from lightning_modules.supervised import SupervisedModule
 
@@ -11,6 +12,8 @@ __all__ = [
     "LoRA",
     "PreferenceModule",
     "PretrainedLM",
+    "Recommendation",
     "SmallLlama",
     "SupervisedModule",
+    "recommend",
 ]

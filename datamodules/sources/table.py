@@ -81,11 +81,33 @@ class TableSource(InteractionSource):
         return read_log(self._chunks(inter, fields), catalogue, inter, item)
 
     def _chunks(self, broken: BrokenRows, fields: dict[str, str]) -> Iterator[Chunk]:
-        with require_file(broken.path).open("rb") as file:
-            is_parquet = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
-        if is_parquet:
-            return _parquet(broken.path, fields)
-        return DelimitedText(broken.path, self._delimiter, quoted=True).chunks(fields, broken)
+        return table_chunks(broken, fields, self._delimiter)
+
+
+def table_chunks(broken: BrokenRows, fields: dict[str, str], delimiter: str) -> Iterator[Chunk]:
+    """Streams columns of a CSV or Parquet file.
+
+    Args:
+        broken: The file; takes the rows that cannot be used.
+        fields: Name in the chunk to name of the column.
+        delimiter: What separates the fields of a CSV file.
+
+    Raises:
+        InputError: The file or a column is missing, or the file is broken.
+    """
+    if is_parquet(broken.path):
+        return _parquet(broken.path, fields)
+    return DelimitedText(broken.path, delimiter, quoted=True).chunks(fields, broken)
+
+
+def is_parquet(path: Path) -> bool:
+    """Tells a Parquet file by its first bytes.
+
+    Raises:
+        InputError: There is no file.
+    """
+    with require_file(path).open("rb") as file:
+        return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
 
 
 def _parquet(path: Path, fields: dict[str, str]) -> Iterator[Chunk]:
