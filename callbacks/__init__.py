@@ -11,6 +11,7 @@ from callbacks.prediction_writer import PredictionWriter
 from callbacks.progress import ProgressBar
 from callbacks.recommendation_writer import RecommendationWriter
 from callbacks.rng_state import RNGState
+from callbacks.throughput import Throughput
 from callbacks.training_metrics import TrainingMetrics
 from callbacks.validation_line import ValidationLine
 
@@ -26,6 +27,7 @@ __all__ = [
     "ProgressBar",
     "RNGState",
     "RecommendationWriter",
+    "Throughput",
     "TrainingMetrics",
     "ValidationLine",
 ]
