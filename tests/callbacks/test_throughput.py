@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.profilers import PassThroughProfiler, SimpleProfiler
@@ -22,8 +23,17 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
+class LongValidation(pl.Callback):
+    """Reads the clock a hundred times in every validation batch."""
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        for _ in range(100):
+            time.perf_counter()
+
+
 def measured(settings: dict[str, Any], name: str = "measured") -> tuple[Path, list[dict[str, str]]]:
-    settings["trainer"]["callbacks"] = [{"class_path": "callbacks.Throughput"}]
+    classes = ("callbacks.Throughput", "tests.callbacks.test_throughput.LongValidation")
+    settings["trainer"]["callbacks"] = [{"class_path": each} for each in classes]
     folder = run("fit", name, settings)
     with (folder / "metrics.csv").open() as file:
         return folder, [line for line in csv.DictReader(file) if line["train/loss"]]
