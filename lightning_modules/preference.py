@@ -33,6 +33,7 @@ class PreferenceModule(LanguageModelRecommender):
         lr_scheduler: Takes the optimiser and the number of steps.
         lora: Adapters; None trains all weights.
         init_from: Checkpoint of stage 1, policy and reference at the start; None starts from the language model.
+        gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class PreferenceModule(LanguageModelRecommender):
         lr_scheduler: SchedulerFactory | None = None,
         lora: LoRA | None = None,
         init_from: str | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
-        super().__init__(language_model, optimizer, lr_scheduler, lora)
+        super().__init__(language_model, optimizer, lr_scheduler, lora, gradient_checkpointing)
         self.objective = objective
         self.init_from = init_from
         self.reference: Reference | None = None
