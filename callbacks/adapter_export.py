@@ -25,7 +25,7 @@ from lightning_modules.hand_over import (
     write_base,
     write_model,
 )
-from lightning_modules.language_model import PretrainedLM
+from lightning_modules.pretrained import PretrainedLM
 from lightning_modules.recommender import LanguageModelRecommender
 
 _PREFIX = "policy."

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
@@ -141,6 +142,13 @@ class RecommendationDataModule(StoredDataModule):
 
     def _collate(self, training: bool) -> Collate:
         return Collate(self._responses, self.num_negatives if training else None, self.order_seed)
+
+    def _lengths(self, split: str) -> NDArray[np.int64]:
+        table = self.store.splits[split].data.table
+        prompts = pc.list_value_length(table["prompt"]).to_numpy()
+        of_item = np.array([len(response) for response in self._responses])
+        candidates = pc.list_flatten(table["candidates"]).to_numpy().reshape(len(prompts), -1)
+        return prompts + of_item[candidates].max(axis=1)
 
     def _build(self, folder: Path) -> dict[str, int | str]:
         corpus = self.source.load(self.cache_dir, self._rules)

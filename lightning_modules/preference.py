@@ -29,6 +29,7 @@ class PreferenceModule(LanguageModelRecommender):
         lora: Adapters; None trains all weights.
         init_from: Policy and reference at the start: a checkpoint of stage 1, or the folder of a PEFT adapter that was
             trained elsewhere; None starts from the language model.
+        gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class PreferenceModule(LanguageModelRecommender):
         lr_scheduler: SchedulerFactory | None = None,
         lora: LoRA | None = None,
         init_from: str | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
-        super().__init__(language_model, optimizer, lr_scheduler, lora)
+        super().__init__(language_model, optimizer, lr_scheduler, lora, gradient_checkpointing)
         self.objective = objective
         self.init_from = init_from
         self.reference: Reference | None = None
