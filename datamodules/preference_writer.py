@@ -44,7 +44,7 @@ class PreferenceWriter:
             InputError: The longest response leaves no room for a prompt.
         """
         counts = np.array([len(row.responses) for row in rows])
-        prompts = self._encoder.segments([row.prompt for row in rows])
+        prompts = self._encoder.openings([row.prompt for row in rows])
         texts = self._encoder.segments([text for row in rows for text in row.responses])
         lengths = np.array([len(tokens) + 1 for tokens in texts])
         longest = np.maximum.reduceat(lengths, np.cumsum(counts) - counts)

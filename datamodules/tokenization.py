@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from datamodules.errors import InputError
 from datamodules.pretrained import cannot_load, location
+from datamodules.prompts import Template
 
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"
 _SEPARATOR = "\n"
@@ -88,27 +89,49 @@ class PieceEncoder:
         self._tokenizer = tokenizer
         self.bos: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self.eos: int = tokenizer.eos_token_id
-        self.separator = self._encode([_SEPARATOR])[0]
+        # SentencePiece puts a space before a text's first word, which is wrong behind other text.
+        self._spaced = tokenizer.convert_ids_to_tokens(self.openings(["a"])[0]) != ["a"]
+        self.separator = self.segments([_SEPARATOR])[0]
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def openings(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+        """Encodes texts that begin a prompt, BOS apart.
+
+        Args:
+            texts: The texts.
+            special: Whether special tokens may stand in them; else they are text.
+        """
         if not texts:
             return []
         encoded = self._tokenizer(
             list(texts),
             add_special_tokens=False,
-            split_special_tokens=True,
+            split_special_tokens=not special,
             return_attention_mask=False,  # making what nobody reads took most of the time
             return_token_type_ids=False,
         )
         return encoded["input_ids"]
 
-    def segments(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encodes template segments as they are."""
-        return self._encode(texts)
+    def segments(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+        """Encodes texts that stand behind other text; arguments as in `openings`."""
+        if not self._spaced:
+            return self.openings(texts, special)
+        # Behind something that merges with nothing the text begins with, and without it.
+        before = ["a" if text[:1].isspace() else "\n" for text in texts]
+        lengths = {
+            anchor: len(tokens) for anchor, tokens in zip("a\n", self.openings(["a", "\n"]), strict=True)
+        }
+        joined = self.openings([anchor + text for anchor, text in zip(before, texts, strict=True)], special)
+        return [tokens[lengths[anchor] :] for anchor, tokens in zip(before, joined, strict=True)]
+
+    def template(self, template: Template) -> list[list[int]]:
+        """Encodes a template's three segments, the first with BOS."""
+        first, *rest = template.before_history, template.before_candidates, template.after_candidates
+        opening = self.openings([first], template.chat)[0]
+        return [opening if template.chat else [*self.bos, *opening], *self.segments(rest, template.chat)]
 
     def titles(self, titles: Sequence[str]) -> list[list[int]]:
         """Encodes titles with a leading space, as they stand on a line and after the prompt."""
-        return self._encode([f" {title}" for title in titles])
+        return self.segments([f" {title}" for title in titles])
 
     def responses(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Encodes answers: the title's tokens and EOS."""
