@@ -99,19 +99,24 @@ class LoRA:
     )
 
     def apply(self, model: PreTrainedModel) -> PeftModel:
-        """Adds the trained adapter and freezes the base.
+        """Adds the trained adapter to the decoder and freezes the base.
 
         Raises:
             InputError: The model lacks a layer that is to be adapted; PEFT would adapt the others and say nothing.
         """
-        linear = {
-            name.rpartition(".")[2] for name, part in model.named_modules() if not list(part.children())
-        }
-        if unknown := sorted({name.rpartition(".")[2] for name in self.target_modules} - linear):
+        wanted = {name.rpartition(".")[2] for name in self.target_modules}
+        layers = {name: part for name, part in model.named_modules() if not list(part.children())}
+        if unknown := sorted(wanted - {name.rpartition(".")[2] for name in layers}):
+            known = sorted({name.rpartition(".")[2] for name in layers})
             raise InputError(
-                f"lora.target_modules names {', '.join(unknown)} and the model's layers are {', '.join(sorted(linear))}"
+                f"lora.target_modules names {', '.join(unknown)} and the model's layers are {', '.join(known)}"
             )
-        return get_peft_model(model, self.config(), adapter_name=POLICY)
+        config = self.config()
+        # A model that also sees images has layers of the same names there, which text never reaches.
+        text = {*model.get_decoder().modules(), model.get_output_embeddings()}
+        unseen = [name for name, part in layers.items() if part not in text]
+        config.exclude_modules = [name for name in unseen if name.rpartition(".")[2] in wanted] or None
+        return get_peft_model(model, config, adapter_name=POLICY)
 
     def config(self) -> LoraConfig:
         """Says the same in PEFT's words."""

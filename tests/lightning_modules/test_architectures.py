@@ -47,6 +47,7 @@ def test_both_stages_run_on_every_architecture(
     sft = run("fit", "sft", pretrained(supervised(tiny_folder), folder)) / "checkpoints/last.ckpt"
     settings = pretrained(config(tiny_folder, init_from=str(sft)), folder)
     settings["model"]["init_args"]["gradient_checkpointing"] = True
+    settings["trainer"]["precision"] = "bf16-mixed"
     trained = run("fit", "dynamicpo", settings) / "checkpoints/last.ckpt"
 
     before, after = weights(sft), weights(trained)

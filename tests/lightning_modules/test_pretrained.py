@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    Gemma3Config,
     GPT2Config,
     GraniteConfig,
     MambaConfig,
@@ -58,6 +59,23 @@ def save_random(config: PreTrainedConfig, folder: Path) -> str:
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return str(folder)
+
+
+def test_a_model_that_also_sees_images_is_adapted_where_text_passes(tmp_path: Path) -> None:
+    """Gemma 3 from 4B on; its layers for images have the same names."""
+    tokenizer = tiny_tokenizer("gemma3")
+    text = tiny_model("gemma3", tokenizer, final_logit_softcapping=None).config.to_dict()
+    vision = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "image_size": 28, "patch_size": 14,
+    }  # fmt: skip
+    config = Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    policy = LoRA(rank=1).apply(PretrainedLM(save_random(config, tmp_path / "model")).build(tokenizer))
+    assert type(causal_lm(policy)).__name__ == "Gemma3ForConditionalGeneration"
+    response_log_probs(causal_lm(policy), pack(*ragged_batch())).sum().backward()
+    trained = {name: weight for name, weight in policy.named_parameters() if weight.requires_grad}
+    assert len(trained) == 2 * 7 * 2
+    assert all(weight.grad is not None for weight in trained.values())
 
 
 LARGE = {"initializer_range": 0.2, "vocab_size": 300, "hidden_size": 32}
