@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
@@ -57,6 +59,10 @@ class StoredDataModule(pl.LightningDataModule):
     @abstractmethod
     def _collate(self, training: bool) -> Callable[[list[Any]], Batch]:
         """Makes what packs the rows of a batch."""
+
+    @abstractmethod
+    def _lengths(self, split: str) -> NDArray[np.int64]:
+        """Counts the tokens of every row, as far as they are known before negatives are drawn; shape [N]."""
 
     @property
     def store(self) -> TokenStore:
@@ -108,22 +114,47 @@ class StoredDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Loads positives with this epoch's negatives, from where a checkpoint stopped."""
+        rows = EpochRows(self.store.splits["train"])
+        return self._loader(
+            rows, training=True, batch_size=self.batch_size, sampler=self._training_sampler(*self._start)
+        )
+
+    def _training_sampler(self, epoch: int = 0, consumed: int = 0) -> TrainingSampler:
         rank, world_size = self._ranks()
-        epoch, consumed = self._start
-        num_rows = len(self.store.splits["train"])
+        lengths = self._lengths("train")
         sampler = TrainingSampler(
-            num_rows, self.batch_size, self.order_seed, rank, world_size, epoch, consumed
+            lengths, self.batch_size, self.order_seed, rank, world_size, epoch, consumed
         )
         if sampler.num_batches == 0:
             raise InputError(
-                f"{num_rows} training examples do not fill one batch of {self.batch_size} on {world_size} processes: "
-                "lower batch_size"
+                f"{len(lengths)} training examples do not fill one batch of {self.batch_size} on {world_size} "
+                "processes: lower batch_size"
             )
-        rows = EpochRows(self.store.splits["train"])
-        return self._loader(rows, training=True, batch_size=self.batch_size, sampler=sampler)
+        return sampler
+
+    def training_rows(self, batches: float) -> NDArray[np.int64]:
+        """Lists the rows that all ranks together train on, each once, in order; shape [N].
+
+        Args:
+            batches: Length of the run from its beginning; infinity means until every row was seen.
+        """
+        global_batch = self.batch_size * self._ranks()[1]
+        sampler = TrainingSampler(self._lengths("train"), global_batch, self.order_seed)
+        seen = np.zeros(len(self.store.splits["train"]), dtype=bool)
+        epoch, left = 0, batches
+        while left > 0 and not seen.all():
+            seen[sampler.rows_of(epoch)[: int(min(left, sampler.num_batches))]] = True
+            epoch, left = epoch + 1, left - sampler.num_batches
+        return np.flatnonzero(seen)
+
+    def candidates_loader(self, rows: NDArray[np.int64], batch_size: int) -> DataLoader[Any]:
+        """Loads chosen training rows with all their candidates, rows of similar length together."""
+        rows = rows[np.argsort(self._lengths("train")[rows], kind="stable")]
+        split = self.store.splits["train"].select(rows)
+        return self._loader(EpochRows(split), training=False, batch_size=batch_size, sampler=range(len(rows)))
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
-        sampler = EvaluationSampler(len(self.store.splits[split]), *self._ranks())
+        sampler = EvaluationSampler(self._lengths(split), *self._ranks())
         rows = EpochRows(self.store.splits[split])
         return self._loader(rows, training=False, batch_size=self.eval_batch_size, sampler=sampler)
 

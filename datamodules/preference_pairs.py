@@ -137,6 +137,11 @@ class PreferencePairsDataModule(StoredDataModule):
     def _collate(self, training: bool) -> PreferenceCollate:
         return PreferenceCollate(self.num_negatives, self.order_seed, None if training else self._seed)
 
+    def _lengths(self, split: str) -> NDArray[np.int64]:
+        table = self.store.splits[split].data.table
+        tokens = pc.add(pc.list_value_length(table["prompt"]), pc.list_value_length(table["responses"]))
+        return tokens.to_numpy().astype(np.int64)
+
     def _widths(self, split: str) -> NDArray[np.int64]:
         column = self.store.splits[split].data.table["lengths"]
         return pc.list_value_length(column).to_numpy().astype(np.int64)

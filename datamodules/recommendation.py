@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
@@ -132,6 +133,10 @@ class RecommendationDataModule(StoredDataModule):
             rank_zero_warn(
                 f"the data leak: {reason}: `python -m datamodules.audit {self._folder()}` says more"
             )
+
+    def _lengths(self, split: str) -> NDArray[np.int64]:
+        prompts = self.store.splits[split].data.table["prompt"]
+        return pc.list_value_length(prompts).to_numpy().astype(np.int64)
 
     def _collate(self, training: bool) -> Collate:
         return Collate(self._responses, self.num_negatives if training else None, self.order_seed)
