@@ -132,26 +132,27 @@ class StoredDataModule(pl.LightningDataModule):
             )
         return sampler
 
-    def training_rows(self, batches: float) -> NDArray[np.int64]:
+    def training_rows(self, batches: float, per_epoch: int) -> NDArray[np.int64]:
         """Lists the rows that all ranks together train on, each once, in order; shape [N].
 
         Args:
             batches: Length of the run from its beginning; infinity means until every row was seen.
+            per_epoch: Batches of an epoch that are trained on, see `trainer.limit_train_batches`.
         """
         global_batch = self.batch_size * self._ranks()[1]
         sampler = TrainingSampler(self._lengths("train"), global_batch, self.order_seed)
         seen = np.zeros(len(self.store.splits["train"]), dtype=bool)
         epoch, left = 0, batches
         while left > 0 and not seen.all():
-            seen[sampler.rows_of(epoch)[: int(min(left, sampler.num_batches))]] = True
-            epoch, left = epoch + 1, left - sampler.num_batches
+            seen[sampler.rows_of(epoch)[: int(min(left, per_epoch))]] = True
+            epoch, left = epoch + 1, left - per_epoch
         return np.flatnonzero(seen)
 
     def candidates_loader(self, rows: NDArray[np.int64], batch_size: int) -> DataLoader[Any]:
         """Loads chosen training rows with all their candidates, rows of similar length together."""
-        rows = rows[np.argsort(self._lengths("train")[rows], kind="stable")]
-        split = self.store.splits["train"].select(rows)
-        return self._loader(EpochRows(split), training=False, batch_size=batch_size, sampler=range(len(rows)))
+        sampler = EvaluationSampler(self._lengths("train")[rows])
+        split = EpochRows(self.store.splits["train"].select(rows))
+        return self._loader(split, training=False, batch_size=batch_size, sampler=sampler)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         sampler = EvaluationSampler(self._lengths(split), *self._ranks())

@@ -8,7 +8,6 @@ from torch.utils.data import Sampler
 
 from datamodules.draws import Stream, random_bits
 
-
 # Rows of so many global batches are sorted by length together: enough that a batch has hardly any padding, and few
 # enough that an epoch's batches are still random draws.
 _BATCHES_PER_POOL = 64

@@ -17,7 +17,9 @@ def rows_of(sampler: TrainingSampler, epoch: int) -> list[int]:
 @given(num_rows=st.integers(12, 80), batch=st.integers(1, 3), epoch=st.integers(0, 3))
 def test_ranks_share_each_global_batch_of_one_process(num_rows: int, batch: int, epoch: int) -> None:
     whole = rows_of(TrainingSampler(np.arange(num_rows) % 7, batch * 2, seed=5), epoch)
-    first, second = (rows_of(TrainingSampler(np.arange(num_rows) % 7, batch, 5, rank, 2), epoch) for rank in range(2))
+    first, second = (
+        rows_of(TrainingSampler(np.arange(num_rows) % 7, batch, 5, rank, 2), epoch) for rank in range(2)
+    )
     assert len(set(whole)) == len(whole) == num_rows // (2 * batch) * 2 * batch
     for start in range(0, len(first), batch):
         both = first[start : start + batch] + second[start : start + batch]
