@@ -147,19 +147,24 @@ def may_attend(
     return same_branch & (key_position <= query_position)
 
 
-def dense_mask(position_ids: Tensor, segment_ids: Tensor) -> Tensor:
+def dense_mask(position_ids: Tensor, segment_ids: Tensor, window: int | None = None) -> Tensor:
     """Builds the attention mask of packed rows.
 
     Args:
         position_ids: Shape [B, L].
         segment_ids: Shape [B, L].
+        window: Tokens that a query sees at most, itself included, as sliding-window attention counts them. It is
+            counted in positions, not in columns: in a packed row other responses lie between a response and its prompt.
 
     Returns:
         True where the row's query (dim 2) may attend to the key (dim 3), shape [B, 1, L, L].
     """
-    return may_attend(
+    mask = may_attend(
         position_ids[:, None, :, None],
         position_ids[:, None, None, :],
         segment_ids[:, None, :, None],
         segment_ids[:, None, None, :],
     )
+    if window is None:
+        return mask
+    return mask & (position_ids[:, None, :, None] - position_ids[:, None, None, :] < window)

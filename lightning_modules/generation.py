@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
 from datamodules.packing import PROMPT, PackedBatch
-from lightning_modules.scoring import hidden_states
+from lightning_modules.scoring import hidden_states, vocabulary_logits
 
 
 def left_padded_prompts(packed: PackedBatch) -> tuple[Tensor, Tensor]:
@@ -77,14 +77,14 @@ def constrained_choice(model: PreTrainedModel, packed: PackedBatch) -> Tensor:
     Returns:
         Columns of the candidates that are written, shape [B].
     """
-    hidden, head = hidden_states(model, packed), model.get_output_embeddings()
+    hidden = hidden_states(model, packed)
     rows = torch.arange(len(packed.target), device=hidden.device)
     reached = packed.token_mask[:, :, 0]
     for step in range(packed.target.shape[2]):
         open_ = reached & packed.token_mask[:, :, step]
         # Candidates that share the prefix share its state: any of them tells where it is.
         place = packed.source_of[rows, open_.int().argmax(dim=1), step]
-        logits = head(hidden[packed.source[place]])
+        logits = vocabulary_logits(model, hidden[packed.source[place]])
         tokens = packed.target[:, :, step]
         allowed = torch.where(open_, logits.gather(1, tokens).float(), -torch.inf)
         written = tokens.gather(1, allowed.argmax(dim=1, keepdim=True))

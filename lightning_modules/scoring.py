@@ -2,10 +2,29 @@
 
 import torch
 from torch import Tensor
-from torch.nn import Module
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from datamodules.packing import PackedBatch, dense_mask
+
+
+def attention_masks(config: PreTrainedConfig, packed: PackedBatch) -> Tensor | dict[str, Tensor]:
+    """Builds what the layers of a model may attend to.
+
+    Args:
+        config: The model's. Where it has `layer_types`, layers differ and choose by their type; where it has only a
+            `sliding_window`, every layer slides (as `transformers.masking_utils.create_masks_for_generate` reads it).
+        packed: B rows of L tokens.
+
+    Returns:
+        One mask for all layers, or a mask per layer type, of shape [B, 1, L, L].
+    """
+    config = config.get_text_config()
+    full = sliding = dense_mask(packed.position_ids, packed.segment_ids)
+    if (window := getattr(config, "sliding_window", None)) is not None:
+        sliding = dense_mask(packed.position_ids, packed.segment_ids, window)
+    if getattr(config, "layer_types", None) is None:
+        return sliding
+    return {"full_attention": full, "sliding_attention": sliding}
 
 
 def hidden_states(model: PreTrainedModel, packed: PackedBatch) -> Tensor:
@@ -20,20 +39,35 @@ def hidden_states(model: PreTrainedModel, packed: PackedBatch) -> Tensor:
     """
     output = model.get_decoder()(
         input_ids=packed.input_ids,
-        attention_mask=dense_mask(packed.position_ids, packed.segment_ids),
+        attention_mask=attention_masks(model.config, packed),
         position_ids=packed.position_ids,
         use_cache=False,
     )
     return output.last_hidden_state.flatten(0, 1)
 
 
+def vocabulary_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Projects hidden states as the model's own forward does, soft cap included (Gemma, arXiv 2408.00118).
+
+    Args:
+        model: A causal language model.
+        hidden: Final hidden states, shape [..., hidden].
+
+    Returns:
+        Logits, shape [..., vocabulary].
+    """
+    logits: Tensor = model.get_output_embeddings()(hidden)
+    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
 def token_log_probs(
-    head: Module, hidden: Tensor, source: Tensor, source_of: Tensor, target: Tensor
+    model: PreTrainedModel, hidden: Tensor, source: Tensor, source_of: Tensor, target: Tensor
 ) -> Tensor:
     """Computes log π(token | everything before it) for chosen tokens.
 
     Args:
-        head: The vocabulary projection.
+        model: A causal language model.
         hidden: Hidden states, shape [N, hidden].
         source: Rows of `hidden` that tokens are read off, shape [U].
         source_of: Index into `source` per token, any shape.
@@ -42,7 +76,7 @@ def token_log_probs(
     Returns:
         Log-probabilities in at least float32, same shape as `target`.
     """
-    logits = head(hidden[source])
+    logits = vocabulary_logits(model, hidden[source])
     logits = logits.float() if logits.dtype.itemsize < 4 else logits
     return logits[source_of, target] - logits.logsumexp(dim=-1)[source_of]
 
@@ -58,6 +92,5 @@ def response_log_probs(model: PreTrainedModel, packed: PackedBatch) -> Tensor:
         log π(y | x), 0 where there is no response, shape [B, R].
     """
     hidden = hidden_states(model, packed)
-    head = model.get_output_embeddings()
-    tokens = token_log_probs(head, hidden, packed.source, packed.source_of, packed.target)
+    tokens = token_log_probs(model, hidden, packed.source, packed.source_of, packed.target)
     return torch.where(packed.token_mask, tokens, 0.0).sum(dim=-1)

@@ -42,8 +42,8 @@ class SupervisedModule(LanguageModelRecommender):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Computes the loss; also returns each answer's log-probability, [B, 1]."""
         model = causal_lm(self.policy)
-        hidden, head, packed = hidden_states(model, batch.packed), model.get_output_embeddings(), batch.packed
-        tokens = token_log_probs(head, hidden, packed.source, packed.source_of, packed.target)
+        hidden, packed = hidden_states(model, batch.packed), batch.packed
+        tokens = token_log_probs(model, hidden, packed.source, packed.source_of, packed.target)
         answer = torch.where(packed.token_mask, tokens, 0.0).sum(dim=-1)
         loss = -answer.sum() / len(batch)
         if self.history_weight > 0:
@@ -53,5 +53,5 @@ class SupervisedModule(LanguageModelRecommender):
     def _history_loss(self, batch: Batch, hidden: Tensor) -> Tensor:
         history = batch.packed.history
         everywhere = torch.arange(len(history.target), device=hidden.device)
-        head = causal_lm(self.policy).get_output_embeddings()
-        return -token_log_probs(head, hidden, history.source, everywhere, history.target).sum() / len(batch)
+        tokens = token_log_probs(causal_lm(self.policy), hidden, history.source, everywhere, history.target)
+        return -tokens.sum() / len(batch)

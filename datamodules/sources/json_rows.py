@@ -1,6 +1,7 @@
 """JSON rows, streamed: an array of objects or an object a line, with the line on which each begins."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,7 +31,8 @@ def json_lines(broken: BrokenRows) -> Iterator[tuple[int, Any]]:
             if line.isspace():
                 continue
             try:
-                yield number, json.loads(line)
+                # Bytes would be taken for UTF-16 where they look like it, and asking costs a third of the time.
+                yield number, json.loads(line.removeprefix(BOM_UTF8).decode())
             except ValueError as error:
                 broken.at_line(number, f"{error} in {_beginning(line)}")
 

@@ -128,9 +128,7 @@ def test_history_tokens_equal_plain_ones() -> None:
     packed = pack(prompts, responses, spans)
     history = packed.history
     everywhere = torch.arange(len(history.target))
-    found = token_log_probs(
-        model.lm_head, hidden_states(model, packed), history.source, everywhere, history.target
-    )
+    found = token_log_probs(model, hidden_states(model, packed), history.source, everywhere, history.target)
     for row, prompt in enumerate(prompts):
         ids = torch.from_numpy(prompt).long()
         log_probs = model(input_ids=ids[None]).logits[0].log_softmax(-1)
