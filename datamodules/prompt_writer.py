@@ -31,9 +31,7 @@ class PromptWriter:
     ) -> None:
         pieces = [encoder.separator + tokens for tokens in encoder.titles(titles)]
         for template in templates:
-            first, *rest = encoder.segments(
-                [template.before_history, template.before_candidates, template.after_candidates]
-            )
+            first, *rest = encoder.segments(template.segments)
             pieces += [[*encoder.bos, *first], *rest]
         pieces.append([])
         self._tokens = Ragged.of(pieces)

@@ -37,8 +37,8 @@ class RecommendationDataModule(StoredDataModule):
 
     Args:
         source: Where the interactions, or ready-made examples, come from.
-        tokenizer: Hub name or folder of the language model's tokenizer; None learns a word-level one from the
-            titles and templates.
+        tokenizer: Hub name or folder of the language model's tokenizer; None learns one from the titles and templates.
+        title_tokens: Whether a learned tokenizer has a token for every title; else it has one for every word.
         num_negatives: Negatives per prompt in training, a fresh subset of the candidates every epoch; 0 for
             supervised training.
         batch_size: Prompts per device and step in training.
@@ -62,6 +62,7 @@ class RecommendationDataModule(StoredDataModule):
         self,
         source: Source,
         tokenizer: str | None = None,
+        title_tokens: bool = False,
         num_negatives: int = 0,
         batch_size: int = 32,
         eval_batch_size: int = 64,
@@ -87,6 +88,10 @@ class RecommendationDataModule(StoredDataModule):
             )
         if not 1 <= min_history <= max_history:
             raise ValueError(f"min_history={min_history} must lie in 1..max_history={max_history}")
+        if title_tokens and tokenizer is not None:
+            raise ValueError(
+                f"title_tokens is for a learned tokenizer and tokenizer={tokenizer!r} is given: drop one"
+            )
         if rows_per_chunk < 1:
             raise ValueError(f"rows_per_chunk={rows_per_chunk} must be at least 1")
         self.source = source
@@ -94,6 +99,7 @@ class RecommendationDataModule(StoredDataModule):
         self.num_negatives = num_negatives
         self.max_examples = {"train": None, "val": max_val_examples, "test": max_test_examples}
         self._tokenizer_name = tokenizer
+        self._title_tokens = title_tokens
         self._templates = templates
         self._rules = ExampleRules(min_history, max_history, seed)
         self._num_candidates = num_candidates
@@ -109,6 +115,7 @@ class RecommendationDataModule(StoredDataModule):
             _BUILD_VERSION,
             self.source.fingerprint(self.cache_dir),
             self._tokenizer_name,
+            self._title_tokens,
             self._templates,
             [self._rules.min_history, self._rules.max_history, self._num_candidates, self._max_length],
             repr(self.candidates),
@@ -173,8 +180,8 @@ class RecommendationDataModule(StoredDataModule):
     def _make_tokenizer(self, titles: list[str]) -> PreTrainedTokenizerBase:
         if self._tokenizer_name is not None:
             return load_tokenizer(self._tokenizer_name)
-        segments = [text.replace("{history}", "\n").replace("{candidates}", "\n") for text in self._templates]
-        return learn_tokenizer([f" {title}" for title in titles] + segments)
+        segments = [segment for text in self._templates for segment in Template.parse(text).segments]
+        return learn_tokenizer([f" {title}" for title in titles] + segments, self._title_tokens)
 
     def _rows(self, examples: Examples, split: str) -> NDArray[np.int64]:
         rows = np.flatnonzero(examples.split == SPLITS.index(split))

@@ -23,16 +23,17 @@ _SEPARATOR = "\n"
 _TEXTS_COUNTED_TOGETHER = 1 << 16
 
 
-def learn_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Builds a word-level tokenizer that loses nothing.
+def learn_tokenizer(texts: Iterable[str], whole: bool = False) -> PreTrainedTokenizerFast:
+    """Builds a tokenizer that loses nothing.
 
-    Every word of `texts` is one token. A word never seen falls into bytes: the vocabulary of a byte-level BPE
+    Every word of `texts` is one token. What was never seen falls into bytes: the vocabulary of a byte-level BPE
     with `ignore_merges` and no merges does exactly this.
 
     Args:
         texts: Titles and template segments.
+        whole: Makes every text one token, not every word.
     """
-    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not whole)
     words: Counter[str] = Counter()
     for text, count in _counted(texts):
         for word, _ in split.pre_tokenize_str(text):

@@ -22,13 +22,23 @@ hostile = st.text(max_size=40) | st.sampled_from(
 )
 
 
-@pytest.fixture(scope="module")
-def tokenizer():
-    return learn_tokenizer([f" {title}" for title in TITLES] + list(FILM_TEMPLATES))
+TEXTS = [f" {title}" for title in TITLES] + list(FILM_TEMPLATES)
 
 
-def test_a_known_word_is_one_token_and_an_unknown_one_is_not_lost(tokenizer) -> None:
-    encoder = PieceEncoder(tokenizer)
+@pytest.fixture(scope="module", params=[False, True], ids=["words", "titles"])
+def tokenizer(request):
+    return learn_tokenizer(TEXTS, request.param)
+
+
+def test_a_known_title_is_one_token_and_an_unknown_one_is_not_lost() -> None:
+    encoder = PieceEncoder(tokenizer := learn_tokenizer(TEXTS, whole=True))
+    assert [len(tokens) for tokens in encoder.titles([*TITLES, "Toy Zebra"])] == [1, 1, 1, len(" Toy Zebra")]
+    assert [len(tokens) for tokens in encoder.segments(FILM_TEMPLATES)] == [1] * len(FILM_TEMPLATES)
+    assert tokenizer.decode(encoder.titles(["Toy Zebra"])[0]) == " Toy Zebra"
+
+
+def test_a_known_word_is_one_token_and_an_unknown_one_is_not_lost() -> None:
+    encoder = PieceEncoder(tokenizer := learn_tokenizer(TEXTS))
     assert len(encoder.titles(["Toy Story"])[0]) == 2
     assert len(encoder.titles(["Toy Zebra"])[0]) == 1 + len(" Zebra")
     assert tokenizer.decode(encoder.titles(["Toy Zebra"])[0]) == " Toy Zebra"
