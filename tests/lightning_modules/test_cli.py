@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
 from tests.cli import config, run, supervised, weights
 
@@ -202,6 +203,19 @@ def test_another_reference_is_refused(tiny_folder: Path, capsys) -> None:
     run("fit", "sft", longer)
     line = fails(capsys, "fit", "p", settings, "--ckpt_path", "last")
     assert "was trained against reference" in line
+
+
+def test_stage_2_finds_stage_1_by_the_name_of_its_config_under_any_outputs(tiny_folder: Path, capsys) -> None:
+    settings = config(tiny_folder, init_from="sft")
+    elsewhere = ["--outputs", "scratch/7b"]
+    run("fit", "sft", supervised(tiny_folder), *elsewhere)
+    run("fit", "dpo", settings, *elsewhere)
+    run("fit", "dpo", settings, *elsewhere, "--ckpt_path", "last")
+    assert not Path("outputs").exists()
+    record = yaml.safe_load(Path("scratch/7b/tiny/dpo/config.yaml").read_text())
+    assert record["model"]["init_args"]["init_from"] == "scratch/7b/tiny/sft/checkpoints/best.ckpt"
+    line = fails(capsys, "fit", "dpo", settings)
+    assert "there is no checkpoint at outputs/tiny/sft/checkpoints/best.ckpt" in line
 
 
 def test_a_missing_or_broken_stage_1_is_one_line(tiny_folder: Path, capsys) -> None:
