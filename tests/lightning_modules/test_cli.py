@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from datamodules.sampler import EvaluationSampler
 from tests.cli import config, run, supervised, weights
 
 
@@ -142,6 +143,31 @@ def test_test_reproduces_the_validation_of_the_saved_weights(tiny_folder: Path) 
     before = [row for row in rows_of(folder) if row["val/mrr"]]
     run("validate", "v", settings, "--ckpt_path", "last")
     assert rows_of(folder)[-1]["val/mrr"] == before[-1]["val/mrr"]
+
+
+def test_part_of_the_data_may_be_evaluated_when_asked_for(tiny_folder: Path) -> None:
+    """One batch of 5; and the sanity check before training, of which there are 2."""
+    settings = config(tiny_folder)
+    settings["data"]["init_args"]["eval_batch_size"] = 5
+    settings["trainer"]["num_sanity_val_steps"] = 2
+    folder = run("fit", "part", settings)
+    for subcommand in ("validate", "test", "predict"):
+        limit = f"--trainer.limit_{subcommand.replace('validate', 'val')}_batches=1"
+        run(subcommand, "part", settings, "--ckpt_path", "last", limit)
+    assert pq.read_table(folder / "predictions.parquet").num_rows == 5
+
+
+def test_an_example_that_is_not_evaluated_is_noticed(tiny_folder: Path, capsys, monkeypatch) -> None:
+    settings = config(tiny_folder)
+    folder = run("fit", "gap", settings)
+    monkeypatch.setattr(EvaluationSampler, "__iter__", lambda self: ((0, row) for row in self._rows[1:]))
+    for subcommand, message in (
+        ("validate", "15 examples were evaluated and there are 16"),
+        ("test", "20 examples were evaluated and there are 21"),
+        ("predict", "20 predictions of 20 examples, and there are 21"),
+    ):
+        assert message in fails(capsys, subcommand, "gap", settings, "--ckpt_path", "last")
+    assert not (folder / "predictions.parquet").exists()
 
 
 @pytest.mark.parametrize("baseline", ["Popularity", "CoOccurrence", "LastItem"])
