@@ -154,20 +154,6 @@ class PreferencePairsDataModule(StoredDataModule):
             EpochBatches(self.store.splits[split]), training=False, batch_size=None, sampler=batches
         )
 
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Loads what `test_dataloader` loads.
-
-        Raises:
-            InputError: The test rows have different numbers of responses, which do not make one table.
-        """
-        widths = np.unique(self._widths("test"))
-        if len(widths) > 1:
-            raise InputError(
-                f"predictions need one number of responses and test rows have {widths[0]} to {widths[-1]}: "
-                "split the test file by it"
-            )
-        return self.test_dataloader()
-
 
 def _column(path: Path, name: str) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, pa.schema([(name, pa.string())]))

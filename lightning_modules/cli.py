@@ -29,6 +29,7 @@ from lightning_modules.run_folder import (
     RunRecord,
     require_same_config,
     resolve_checkpoint,
+    resolve_stage,
     run_folder,
     wandb_run_id,
 )
@@ -64,6 +65,9 @@ class DynamicPOCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what every run has, so that a config's own `callbacks:` cannot replace it."""
+        parser.add_argument(
+            "--outputs", type=str, default="outputs", help="Where the folders of all runs are."
+        )
         parser.add_class_arguments(WandbSettings, "wandb")
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
@@ -79,9 +83,13 @@ class DynamicPOCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
         config = self.config[self.subcommand]
+        own = run_folder([str(path) for path in config.config or []], Path(config.outputs))
         if config.trainer.default_root_dir is None:
-            config.trainer.default_root_dir = str(run_folder([str(path) for path in config.config or []]))
+            config.trainer.default_root_dir = str(own)
         folder = Path(config.trainer.default_root_dir)
+        settings = config.model.get("init_args")
+        if settings is not None and settings.get("init_from"):
+            settings.init_from = resolve_stage(settings.init_from, own)
         for name in ("best_checkpoint", "last_checkpoint"):
             config[name].dirpath = str(folder / "checkpoints")
         if config.ckpt_path is not None:

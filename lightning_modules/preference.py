@@ -36,7 +36,8 @@ class PreferenceModule(LanguageModelRecommender):
         optimizer: Takes the trained parameters.
         lr_scheduler: Takes the optimiser and the number of steps.
         lora: Adapters; None trains all weights.
-        init_from: Checkpoint of stage 1, policy and reference at the start; None starts from the language model.
+        init_from: Checkpoint of stage 1, policy and reference at the start; None starts from the language model. On
+            the command line also the name of the run beside this one whose best checkpoint it is.
         reference_cache: Folder that keeps reference log-probabilities, so that a sweep computes them once; None
             computes them at every step.
     """

@@ -1,4 +1,4 @@
-"""A run's folder: its config's path under `outputs/`, and what Lightning leaves to be put there."""
+"""A run's folder: its config's path under the outputs, and what Lightning leaves to be put there."""
 
 import secrets
 from functools import cached_property
@@ -13,21 +13,32 @@ from callbacks import MetricsCSV
 from datamodules.errors import InputError
 from lightning_modules.checkpoints import read_checkpoint
 
-CONFIGS, OUTPUTS = Path("configs"), Path("outputs")
+CONFIGS = Path("configs")
 
 # Settings that change how fast a run is, not what it computes.
 _FREE = ("data.init_args.num_workers", "data.init_args.cache_dir", "data.init_args.eval_batch_size")
 
 
-def run_folder(config_files: list[str]) -> Path:
+def run_folder(config_files: list[str], outputs: Path) -> Path:
     """Maps `configs/quickstart/sft.yaml` to `outputs/quickstart/sft`; overlays after the first file change nothing."""
     if not config_files:
-        return OUTPUTS / "run"
+        return outputs / "run"
     path = Path(config_files[0]).with_suffix("")
     parts = path.parts
     if CONFIGS.name in parts:
-        return OUTPUTS.joinpath(*parts[len(parts) - parts[::-1].index(CONFIGS.name) :])
-    return OUTPUTS / path.name
+        return outputs.joinpath(*parts[len(parts) - parts[::-1].index(CONFIGS.name) :])
+    return outputs / path.name
+
+
+def resolve_stage(init_from: str, folder: Path) -> str:
+    """Maps the name of a run beside this one, as `sft`, to its best checkpoint; a path stays what it is.
+
+    Args:
+        init_from: A name or a path.
+        folder: Where this run's config puts it.
+    """
+    is_name = Path(init_from).name == init_from and not Path(init_from).suffix
+    return str(folder.parent / init_from / "checkpoints/best.ckpt") if is_name else init_from
 
 
 def resolve_checkpoint(ckpt_path: str, folder: Path) -> str:
