@@ -45,7 +45,7 @@ class Examples:
         id: Row of the target in the source, shape [N]; every random draw of an example hangs on it.
         user: Index of the user, shape [N].
         target: Index of the item to predict, shape [N].
-        time: Time of the target, shape [N].
+        time: Time of the target, shape [N]; None where the source has none.
         history: Items before the target; N rows.
         split: Index into `SPLITS`, shape [N].
         skipped_users: Users with too few interactions for even one example.
@@ -54,7 +54,7 @@ class Examples:
     id: NDArray[np.int64]
     user: NDArray[np.int32]
     target: NDArray[np.int32]
-    time: NDArray[np.float64]
+    time: NDArray[np.float64] | None
     history: Histories
     split: NDArray[np.int8]
     skipped_users: int

@@ -66,7 +66,7 @@ class PromptWriter:
                 "id": ids,
                 "user": examples.user[rows],
                 "target": examples.target[rows],
-                "time": examples.time[rows],
+                "time": _times(examples, rows),
                 "template": choice.astype(np.int32),
                 "history": list_array(history[kept], kept.sum(axis=1)),
                 "candidates": list_array(candidates.ravel(), np.full(len(rows), candidates.shape[1])),
@@ -95,3 +95,7 @@ class PromptWriter:
             )
         from_newest = np.cumsum(self._tokens.lengths[history][:, ::-1], axis=1)[:, ::-1]
         return np.where(from_newest <= room[:, None], history, np.int32(-1))
+
+
+def _times(examples: Examples, rows: NDArray[np.int64]) -> pa.Array:
+    return pa.nulls(len(rows), pa.float64()) if examples.time is None else pa.array(examples.time[rows])

@@ -66,7 +66,7 @@ class InteractionSource(Source):
         log = apply_filters(self.read(cache_dir), self.filters)
         examples = build_examples(log, rules.min_history, rules.max_history, rules.seed)
         # What a rule that counts may see: interactions earlier than every validation target.
-        early = log.time < examples.time[examples.split > 0].min()
+        early = log.time < log.time[examples.id[examples.split > 0]].min()
         return Corpus(
             examples=examples,
             titles=log.titles,

@@ -46,7 +46,7 @@ def require_fields(path: Path, wanted: Collection[str], present: Collection[str]
     """
     if absent := [field for field in wanted if field not in present]:
         raise InputError(
-            f"{path}: no field {absent[0]!r} among {sorted(present)}: name the right one in the config"
+            f"{path}: no field {absent[0]!r} among {sorted(present)}: rename it or name the right one"
         )
 
 

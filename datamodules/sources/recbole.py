@@ -70,9 +70,21 @@ class RecBoleSource(InteractionSource):
         return read_log(_atomic(inter, self._inter_fields), catalogue, inter, item)
 
 
+def field_names(path: Path) -> dict[str, str]:
+    """Reads the header of an atomic file: the name of every field, to that name with its type.
+
+    Raises:
+        InputError: The file is missing.
+    """
+    return {name.split(":")[0]: name for name in _text(path).header()}
+
+
+def _text(path: Path) -> DelimitedText:
+    return DelimitedText(path, delimiter="\t", quoted=False)
+
+
 def _atomic(broken: BrokenRows, fields: dict[str, str]) -> Iterator[Chunk]:
     """Streams fields of an atomic file, in which quotes and commas are ordinary characters."""
-    text = DelimitedText(broken.path, delimiter="\t", quoted=False)
-    names = {name.split(":")[0]: name for name in text.header()}
+    names = field_names(broken.path)
     require_fields(broken.path, fields.values(), names)
-    return text.chunks({name: names[field] for name, field in fields.items()}, broken)
+    return _text(broken.path).chunks({name: names[field] for name, field in fields.items()}, broken)

@@ -1,6 +1,7 @@
 """CSV or Parquet tables with named columns: a table of interactions, and a catalogue or titles beside them."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -81,26 +82,50 @@ class TableSource(InteractionSource):
         return read_log(self._chunks(inter, fields), catalogue, inter, item)
 
     def _chunks(self, broken: BrokenRows, fields: dict[str, str]) -> Iterator[Chunk]:
-        with require_file(broken.path).open("rb") as file:
-            is_parquet = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
-        if is_parquet:
+        if _is_parquet(broken.path):
             return _parquet(broken.path, fields)
         return DelimitedText(broken.path, self._delimiter, quoted=True).chunks(fields, broken)
+
+
+def column_names(path: Path, delimiter: str = ",") -> list[str]:
+    """Reads the names of a table's columns.
+
+    Args:
+        path: A CSV or Parquet file.
+        delimiter: What separates the fields of a CSV file.
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    if not _is_parquet(path):
+        return DelimitedText(path, delimiter, quoted=True).header()
+    with _broken_files_named(path), pq.ParquetFile(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def _is_parquet(path: Path) -> bool:
+    with require_file(path).open("rb") as file:
+        return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+
+
+@contextmanager
+def _broken_files_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise InputError(f"{path}: {str(error).splitlines()[0]}: restore the file") from error
 
 
 def _parquet(path: Path, fields: dict[str, str]) -> Iterator[Chunk]:
     """Streams columns of a Parquet file; ids and titles become text, numbers and times stay."""
     position = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            require_fields(path, fields.values(), file.schema_arrow.names)
-            for batch in file.iter_batches(_ROWS, columns=list(dict.fromkeys(fields.values()))):
-                columns = {name: batch.column(field) for name, field in fields.items()}
-                texts = {name: _text(columns[name]) for name in columns if name in (USER, ITEM, TITLE)}
-                yield Chunk({**columns, **texts}, partial(_row, position))
-                position += batch.num_rows
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}: restore the file") from error
+    with _broken_files_named(path), pq.ParquetFile(path) as file:
+        require_fields(path, fields.values(), file.schema_arrow.names)
+        for batch in file.iter_batches(_ROWS, columns=list(dict.fromkeys(fields.values()))):
+            columns = {name: batch.column(field) for name, field in fields.items()}
+            texts = {name: _text(columns[name]) for name in columns if name in (USER, ITEM, TITLE)}
+            yield Chunk({**columns, **texts}, partial(_row, position))
+            position += batch.num_rows
 
 
 def _row(position: int, row: int) -> str:

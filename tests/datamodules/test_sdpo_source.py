@@ -86,6 +86,8 @@ def test_blocks_of_any_size_give_the_same_rows(tmp_path: Path, monkeypatch: pyte
         (row(["A", 3], ["C", "D"], "C"), "historyList .* is not text"),
         (row("A::B", "C::D", "C"), "itemList 'C::D' is not text"),
         ({"historyList": "A::B", "itemList": ["C"]}, "no field 'trueSelection' among"),
+        (row("A::B", [], "C"), "itemList is empty"),
+        (row("Nobody's::A::B", ["C", "Nowhere"], "E"), "trueSelection 'E' is not in itemList"),
         (["A"], ".* is not an object"),
     ],
 )
@@ -98,6 +100,10 @@ def test_a_broken_row_is_named_or_skipped_and_counted(tmp_path: Path, broken: An
     corpus = load(tmp_path, rows, skip_broken_rows=True)
     assert corpus.examples.id.tolist() == [0, 2, 3, 4]
     assert corpus.report["broken rows of train.json, skipped"] == 1
+    assert corpus.titles == ["A", "B", "C", "D", "F"], "what stands in broken rows alone is no item"
+    assert corpus.lists is not None
+    assert corpus.lists.tolist() == [[2, 3], [3, 4], [2, 3], [2, 3]]
+    assert corpus.examples.time is None
 
 
 @pytest.mark.parametrize(
