@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 from datamodules import RecommendationDataModule
 from datamodules.batches import Batch
 from datamodules.sources import MovieLens100k, RecBoleSource
-from lightning_modules.language_model import LanguageModel, LoRA, PretrainedLM, SmallLlama
+from lightning_modules.language_model import LanguageModel, LoRA, SmallLlama
+from lightning_modules.pretrained import PretrainedLM
 from lightning_modules.smollm2 import fetch_smollm2
 
 MODELS = ("smollm2", "quickstart")

@@ -64,6 +64,10 @@ class StoredDataModule(pl.LightningDataModule):
     def _lengths(self, split: str) -> NDArray[np.int64]:
         """Counts the tokens of every row, as far as they are known before negatives are drawn; shape [N]."""
 
+    @abstractmethod
+    def _longest(self, split: str) -> NDArray[np.int64]:
+        """Counts the tokens of every prompt with its longest response, EOS included; shape [N]."""
+
     @property
     def store(self) -> TokenStore:
         """The tokenised examples.
@@ -98,6 +102,24 @@ class StoredDataModule(pl.LightningDataModule):
         """Opens the stored examples."""
         if self._store is None:
             self._store = read_store(self._folder())
+
+    def require_context(self, limit: int) -> None:
+        """Refuses examples that a model has no positions for; it would score them, wrongly.
+
+        Args:
+            limit: Positions that the model was made for.
+
+        Raises:
+            InputError: An example is longer.
+        """
+        for split, rows in self.store.splits.items():
+            lengths = self._longest(split) if len(rows) else np.zeros(1, dtype=np.int64)
+            if lengths.max() > limit:
+                row = int(lengths.argmax())
+                raise InputError(
+                    f"example {rows[row]['id']} has {lengths[row]} tokens and the model's context {limit}: set "
+                    f"data.max_length to at most {limit}, or take a model with a longer context"
+                )
 
     def _ranks(self) -> tuple[int, int]:
         trainer = self.trainer

@@ -134,6 +134,14 @@ class PreferencePairsDataModule(StoredDataModule):
         if empty := [SPLITS[split] for split in sorted(wanted) if not counts[split]]:
             raise InputError(f"the {empty[0]} split of {self.source.files.train} is empty: bring more rows")
 
+    def _longest(self, split: str) -> NDArray[np.int64]:
+        table = self.store.splits[split].data.table
+        counts = pc.list_value_length(table["lengths"]).to_numpy()
+        longest = np.maximum.reduceat(
+            pc.list_flatten(table["lengths"]).to_numpy(), np.cumsum(counts) - counts
+        )
+        return pc.list_value_length(table["prompt"]).to_numpy() + longest.astype(np.int64)
+
     def _collate(self, training: bool) -> PreferenceCollate:
         return PreferenceCollate(self.num_negatives, self.order_seed, None if training else self._seed)
 

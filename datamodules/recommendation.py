@@ -149,6 +149,13 @@ class RecommendationDataModule(StoredDataModule):
     def _collate(self, training: bool) -> Collate:
         return Collate(self._responses, self.num_negatives if training else None, self.order_seed)
 
+    def _longest(self, split: str) -> NDArray[np.int64]:
+        table = self.store.splits[split].data.table
+        prompts = pc.list_value_length(table["prompt"]).to_numpy()
+        of_item = np.array([len(response) for response in self._responses])
+        candidates = pc.list_flatten(table["candidates"]).to_numpy().reshape(len(prompts), -1)
+        return prompts + of_item[candidates].max(axis=1)
+
     def _build(self, folder: Path) -> dict[str, int | str]:
         corpus = self.source.load(self.cache_dir, self._rules)
         examples = corpus.examples

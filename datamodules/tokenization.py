@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from datamodules.errors import InputError
+from datamodules.pretrained import cannot_load, location
 
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"
 _SEPARATOR = "\n"
@@ -59,22 +60,19 @@ def _counted(texts: Iterable[str]) -> Iterator[tuple[str, int]]:
         yield from counts.items()
 
 
-def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """Loads a tokenizer by hub name or from a folder.
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Loads a tokenizer by hub name, from a folder or from a GGUF file.
 
     Raises:
         InputError: It cannot be loaded, or it has no end-of-sequence token.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"no tokenizer at {name_or_path!r} ({reason}): give a hub name or a local folder"
-        ) from error
+        tokenizer = AutoTokenizer.from_pretrained(**location(name))
+    except Exception as error:  # readers of many formats raise whatever they meet
+        raise cannot_load("tokenizer", name, "tokenizer.json", error) from error
     if tokenizer.eos_token_id is None:
         raise InputError(
-            f"the tokenizer {name_or_path!r} has no EOS token, which ends a response: set one and save it"
+            f"the tokenizer {name!r} has no EOS token, which ends a response: set one and save it"
         )
     return tokenizer
 

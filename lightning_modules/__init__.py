@@ -1,7 +1,8 @@
 """Lightning modules: what trains, what ranks, and the command line."""
 
-from lightning_modules.language_model import LoRA, PretrainedLM, SmallLlama
+from lightning_modules.language_model import LoRA, SmallLlama
 from lightning_modules.preference import PreferenceModule
+from lightning_modules.pretrained import PretrainedLM
 from lightning_modules.schedules import CosineWarmup, LinearWarmup
 from lightning_modules.supervised import SupervisedModule
 

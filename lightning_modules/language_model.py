@@ -1,20 +1,12 @@
-"""Language models as a config describes them: built small from scratch, or loaded pretrained, with or without LoRA."""
+"""Language models as a config describes them, and the adapters on them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import (
-    AutoModelForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-
-from datamodules.errors import InputError
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 POLICY, REFERENCE = "policy", "reference"
 
@@ -84,48 +76,6 @@ class SmallLlama(LanguageModel):
     def identity(self) -> Identity:
         """The class and its sizes."""
         return {"model": "SmallLlama", **self._settings}
-
-
-class PretrainedLM(LanguageModel):
-    """A pretrained causal language model.
-
-    Args:
-        name: Hub name or local folder.
-        revision: Commit or tag on the hub.
-        dtype: Type of the loaded weights.
-    """
-
-    def __init__(
-        self, name: str, revision: str | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
-    ) -> None:
-        self.name = name
-        self.revision = revision
-        self.dtype = dtype
-
-    def build(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-        """Loads the weights with SDPA attention, which takes the packed mask."""
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                self.name,
-                revision=self.revision,
-                dtype=getattr(torch, self.dtype),
-                attn_implementation="sdpa",
-            )
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"no language model at {self.name!r} ({reason}): give a hub name that can be reached or a local folder"
-            ) from error
-        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            raise InputError(
-                f"the tokenizer has {len(tokenizer)} tokens and {self.name!r} only "
-                f"{model.get_input_embeddings().num_embeddings}: set data.tokenizer to the model's own"
-            )
-        return model
-
-    def identity(self) -> Identity:
-        """Name, revision and type of the weights."""
-        return {"model": self.name, "revision": self.revision, "dtype": self.dtype}
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class PreferenceModule(LanguageModelRecommender):
             the command line also the name of the run beside this one whose best checkpoint it is.
         reference_cache: Folder that keeps reference log-probabilities, so that a sweep computes them once; None
             computes them at every step.
+        gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class PreferenceModule(LanguageModelRecommender):
         lora: LoRA | None = None,
         init_from: str | None = None,
         reference_cache: str | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
-        super().__init__(language_model, optimizer, lr_scheduler, lora)
+        super().__init__(language_model, optimizer, lr_scheduler, lora, gradient_checkpointing)
         self.objective = objective
         self.init_from = init_from
         self.reference_cache = reference_cache

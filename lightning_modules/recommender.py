@@ -7,7 +7,9 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from datamodules.base import StoredDataModule
 from datamodules.batches import Batch
+from datamodules.errors import InputError
 from datamodules.tokenization import tokenizer_fingerprint
 from lightning_modules.checkpoints import require_same_model, require_same_weights, trained_state
 from lightning_modules.generation import constrained_choice, greedy_tokens
@@ -24,6 +26,8 @@ class LanguageModelRecommender(TrainedRankingModule):
         optimizer: Takes the trained parameters.
         lr_scheduler: Takes the optimiser and the number of steps; stepped after every optimiser step.
         lora: Adapters; None trains all weights.
+        gradient_checkpointing: Keep a layer's input alone and compute the rest again in the backward pass: less memory,
+            about a third more time, the same gradients.
     """
 
     def __init__(
@@ -32,21 +36,35 @@ class LanguageModelRecommender(TrainedRankingModule):
         optimizer: OptimizerFactory,
         lr_scheduler: SchedulerFactory | None = None,
         lora: LoRA | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__(optimizer, lr_scheduler)
         self.language_model = language_model
         self.lora = lora
+        self.gradient_checkpointing = gradient_checkpointing
         self.policy: PreTrainedModel | PeftModel | None = None
         self._identity: Identity = {}
         # Frozen weights are not in a checkpoint; `require_same_weights` checks that all others are.
         self.strict_loading = False
 
     def configure_model(self) -> None:
-        """Builds the policy; Lightning calls it once the data, and so the tokenizer, are there."""
+        """Builds the policy; Lightning calls it once the data, and so the tokenizer, are there.
+
+        Raises:
+            InputError: The model cannot be loaded, does not fit the data, or could not be trained.
+        """
         if self.policy is not None:
             return
-        tokenizer = self.trainer.datamodule.tokenizer
+        data = self.trainer.datamodule
+        tokenizer = data.tokenizer
         model = self.language_model.build(tokenizer)
+        if self.lora is None and not all(weight.is_floating_point() for weight in model.parameters()):
+            raise InputError("quantised weights cannot be trained: set model.lora, or leave quantization out")
+        if isinstance(data, StoredDataModule):
+            data.require_context(model.config.get_text_config().max_position_embeddings)
+        if self.gradient_checkpointing:
+            # The reentrant kind loses gradients of frozen inputs and lets ranks drift apart.
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.policy = self.lora.apply(model) if self.lora else model
         lora = self.lora.identity() if self.lora else {}
         self._identity = {

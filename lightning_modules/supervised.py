@@ -24,6 +24,7 @@ class SupervisedModule(LanguageModelRecommender):
         lr_scheduler: Takes the optimiser and the number of steps.
         lora: Adapters; None trains all weights.
         history_weight: w; a model from scratch learns titles from it, a pretrained one hardly needs it.
+        gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
     """
 
     def __init__(
@@ -33,8 +34,9 @@ class SupervisedModule(LanguageModelRecommender):
         lr_scheduler: SchedulerFactory | None = None,
         lora: LoRA | None = None,
         history_weight: float = 0.0,
+        gradient_checkpointing: bool = False,
     ) -> None:
-        super().__init__(language_model, optimizer, lr_scheduler, lora)
+        super().__init__(language_model, optimizer, lr_scheduler, lora, gradient_checkpointing)
         if history_weight < 0:
             raise ValueError(f"history_weight={history_weight} must not be negative")
         self.history_weight = history_weight

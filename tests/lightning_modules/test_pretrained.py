@@ -1,0 +1,256 @@
+"""What may be loaded, and the one line that says why something may not."""
+
+import json
+import struct
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    GPT2Config,
+    GraniteConfig,
+    MambaConfig,
+    MixtralConfig,
+    MptConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    RwkvConfig,
+    T5Config,
+)
+
+from datamodules import InputError
+from datamodules.packing import pack
+from datamodules.tokenization import load_tokenizer
+from lightning_modules import LoRA, PretrainedLM
+from lightning_modules.language_model import causal_lm
+from lightning_modules.scoring import response_log_probs
+from tests.cli import supervised
+from tests.lightning_modules.architectures import (
+    llama3_tokenizer,
+    qwen_tokenizer,
+    save_tiny,
+    tiny_tokenizer,
+)
+from tests.lightning_modules.test_cli import fails
+from tests.lightning_modules.test_scoring import ragged_batch
+
+
+@pytest.fixture(autouse=True)
+def _without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerBase:
+    return tiny_tokenizer("llama3")
+
+
+def save_random(config: PreTrainedConfig, folder: Path) -> str:
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return str(folder)
+
+
+LARGE = {"initializer_range": 0.2, "vocab_size": 300, "hidden_size": 32}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=300, initializer_range=0.2),
+        MixtralConfig(
+            **LARGE, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48
+        ),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_an_architecture_that_nobody_named_is_taken_if_it_scores_right(
+    config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    assert PretrainedLM(save_random(config, tmp_path / "model")).build(tokenizer).config.model_type
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MambaConfig(**LARGE, num_hidden_layers=2, state_size=8),
+        RwkvConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32),
+        BloomConfig(**LARGE, n_layer=2, n_head=4),  # ALiBi
+        MptConfig(vocab_size=300, d_model=32, n_layers=2, n_heads=4, initializer_range=0.2),  # ALiBi
+        GraniteConfig(**LARGE, num_hidden_layers=2, num_attention_heads=4, logits_scaling=4.0),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_an_architecture_that_would_score_wrong_is_refused(
+    config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    name = save_random(config, tmp_path / "model")
+    with pytest.raises(InputError) as caught:
+        PretrainedLM(name).build(tokenizer)
+    assert f"({config.model_type}) cannot score many responses behind one prompt" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def empty(folder: Path) -> None:
+    folder.mkdir()
+
+
+def without_weights(folder: Path) -> None:
+    (save_tiny("llama3", folder) / "model.safetensors").unlink()
+
+
+def with_torn_weights(folder: Path) -> None:
+    (save_tiny("llama3", folder) / "model.safetensors").write_bytes(b"torn")
+
+
+def with_a_layer_missing(folder: Path) -> None:
+    path = save_tiny("llama3", folder) / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_hidden_layers": 3}))
+
+
+def an_encoder_decoder(folder: Path) -> None:
+    T5Config().save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (empty, "no language model at 'model' (Unrecognized model"),
+        (without_weights, "no language model at 'model' (Error no file named model.safetensors"),
+        (with_torn_weights, "no language model at 'model' (Error while deserializing header"),
+        (with_a_layer_missing, "the weights at 'model' are not all of its config.json's: 9 are missing"),
+        (an_encoder_decoder, "no language model at 'model' (Unrecognized configuration class"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_one_line(
+    make: Callable[[Path], None], message: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    make(Path("model"))
+    with pytest.raises(InputError) as caught:
+        PretrainedLM("model").build(tokenizer)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_cannot_be_reached_says_which_file_was_sought_and_what_to_do(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    with pytest.raises(InputError, match="config.json is neither in the local cache nor to be had from http"):
+        PretrainedLM("owner/model").build(tokenizer)
+    with pytest.raises(InputError, match="tokenizer.json is neither .*: connect, or copy the model here"):
+        load_tokenizer("owner/model")
+    with pytest.raises(InputError, match="no such folder, and weights.gguf is neither"):
+        PretrainedLM("owner/model/weights.gguf").build(tokenizer)
+    with pytest.raises(
+        InputError, match="no language model at './nothing' .*: give a hub name or a local folder"
+    ):
+        PretrainedLM("./nothing").build(tokenizer)
+
+
+def language_model(settings: dict, folder: Path, **model) -> dict:
+    settings["model"]["init_args"].update(
+        language_model={
+            "class_path": "lightning_modules.PretrainedLM",
+            "init_args": {"name": str(folder), **model},
+        }
+    )
+    settings["data"]["init_args"]["tokenizer"] = str(folder)
+    return settings
+
+
+def test_the_command_line_says_in_one_line_that_the_hub_cannot_be_reached(tiny_folder: Path, capsys) -> None:
+    line = fails(capsys, "fit", "hub", language_model(supervised(tiny_folder), Path("owner/model")))
+    assert "no tokenizer at 'owner/model'" in line
+
+
+def test_a_tokenizer_without_eos_is_refused(tiny_folder: Path, capsys) -> None:
+    folder = save_tiny("llama3", Path("model"))
+    tokenizer = llama3_tokenizer()
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(folder)
+    line = fails(capsys, "fit", "eos", language_model(supervised(tiny_folder), folder))
+    assert "the tokenizer 'model' has no EOS token" in line
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    folder = save_tiny("llama3", tmp_path / "model")
+    with pytest.raises(InputError, match="the tokenizer has 347 tokens and .* only 283"):
+        PretrainedLM(str(folder)).build(qwen_tokenizer())
+
+
+def test_a_context_shorter_than_a_prompt_names_the_example_and_both_lengths(
+    tiny_folder: Path, capsys
+) -> None:
+    folder = save_tiny("llama3", Path("model"), max_position_embeddings=200)
+    line = fails(capsys, "fit", "long", language_model(supervised(tiny_folder), folder))
+    found = line.split()
+    assert "tokens and the model's context 200" in line
+    example, tokens = int(found[found.index("example") + 1]), int(found[found.index("has") + 1])
+    assert example >= 0
+    assert 200 < tokens <= 512
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is there")
+def test_quantising_without_bitsandbytes_says_what_to_install(tiny_folder: Path, capsys) -> None:
+    folder = save_tiny("llama3", Path("model"))
+    settings = language_model(supervised(tiny_folder), folder, quantization="nf4")
+    assert "quantization=nf4 needs the package bitsandbytes: pip install" in fails(
+        capsys, "fit", "q", settings
+    )
+
+
+@pytest.mark.skipif(find_spec("gguf") is not None, reason="gguf is there")
+def test_a_gguf_file_without_its_reader_says_what_to_install(tokenizer: PreTrainedTokenizerBase) -> None:
+    key, value = b"general.architecture", b"llama"  # a string is type 8
+    entry = struct.pack("<Q20sIQ5s", len(key), key, 8, len(value), value)
+    Path("weights.gguf").write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + entry)
+    with pytest.raises(InputError, match="needs a package that is missing: pip install gguf"):
+        PretrainedLM("./weights.gguf").build(tokenizer)
+
+
+def test_a_torn_gguf_file_is_one_line(tokenizer: PreTrainedTokenizerBase) -> None:
+    Path("weights.gguf").write_bytes(b"GGUF")
+    with pytest.raises(InputError, match="no language model at './weights.gguf' .*: give a whole GGUF file"):
+        PretrainedLM("./weights.gguf").build(tokenizer)
+
+
+needs_bitsandbytes = pytest.mark.skipif(
+    find_spec("bitsandbytes") is None, reason="the package bitsandbytes is not installed"
+)
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize(("quantization", "tolerance"), [("nf4", 1e-3), ("int8", 0.1)])
+def test_gradients_pass_quantised_weights_as_they_pass_unpacked_ones(
+    quantization, tolerance: float, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    """In evaluation mode first, as validation does; int8 also rounds what comes into a layer."""
+    folder = save_tiny("llama3", tmp_path / "model", hidden_size=64, intermediate_size=128)
+    found, expected = [], []
+    for results, unpack in ((found, False), (expected, True)):
+        model = PretrainedLM(str(folder), quantization=quantization).build(tokenizer)
+        assert {weight.dtype for weight in model.parameters()} > {torch.float32}
+        policy = LoRA(rank=2, dropout=0.0).apply(model.dequantize() if unpack else model)
+        torch.manual_seed(0)
+        trained = [weight for weight in policy.parameters() if weight.requires_grad]
+        for weight in trained:
+            torch.nn.init.normal_(weight, std=0.1)
+        with torch.no_grad():
+            response_log_probs(causal_lm(policy.eval()), pack(*ragged_batch()))
+        scores = response_log_probs(causal_lm(policy.train()), pack(*ragged_batch()))
+        results += [scores.detach(), *torch.autograd.grad(scores.sum(), trained)]
+    for own, whole in zip(found, expected, strict=True):
+        assert (own - whole).norm() <= tolerance * whole.norm()
+
+
+@needs_bitsandbytes
+def test_quantised_weights_need_adapters(tiny_folder: Path, capsys) -> None:
+    folder = save_tiny("llama3", Path("model"), hidden_size=64, intermediate_size=128)
+    settings = language_model(supervised(tiny_folder), folder, quantization="nf4")
+    assert "quantised weights cannot be trained: set model.lora" in fails(capsys, "fit", "q", settings)
