@@ -1,5 +1,6 @@
 """Callbacks: they read what a step returned, log the diagnosis, and never change weights."""
 
+from callbacks.adapter_export import AdapterExport
 from callbacks.boundary_proportion import BoundaryProportion
 from callbacks.finite_loss import FiniteLoss
 from callbacks.generation_metrics import GenerationMetrics
@@ -8,11 +9,14 @@ from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.prediction_writer import PredictionWriter
 from callbacks.progress import ProgressBar
+from callbacks.recommendation_writer import RecommendationWriter
 from callbacks.rng_state import RNGState
+from callbacks.throughput import Throughput
 from callbacks.training_metrics import TrainingMetrics
 from callbacks.validation_line import ValidationLine
 
 __all__ = [
+    "AdapterExport",
     "BoundaryProportion",
     "FiniteLoss",
     "GenerationMetrics",
@@ -22,6 +26,8 @@ __all__ = [
     "PredictionWriter",
     "ProgressBar",
     "RNGState",
+    "RecommendationWriter",
+    "Throughput",
     "TrainingMetrics",
     "ValidationLine",
 ]

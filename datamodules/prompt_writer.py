@@ -35,6 +35,7 @@ class PromptWriter:
             pieces += [[*encoder.bos, *first], *rest]
         pieces.append([])
         self._tokens = Ragged.of(pieces)
+        self._longest_line = int(self._tokens.lengths[: len(titles)].max())
         # Items come first; the last piece, index -1 as in a history's padding, is empty.
         self._segments = len(titles) + np.arange(3 * len(templates)).reshape(-1, 3)
         self._max_length = max_length
@@ -45,7 +46,8 @@ class PromptWriter:
 
         Args:
             examples: All examples.
-            candidates: Candidate items of the examples to write, shape [n, C].
+            candidates: Candidate items of the examples to write, -1 where there is none, shape [n, C]; without any
+                (C = 0) the answer may be every item.
             rows: The examples to write, shape [n].
 
         Raises:
@@ -85,7 +87,8 @@ class PromptWriter:
         """Takes the oldest history items out where a prompt is too long; -1 in their place."""
         lines = self._tokens.lengths[candidates]
         # The longest response has the tokens of its line: the EOS takes the line break's place.
-        fixed = self._tokens.lengths[segments].sum(axis=1) + lines.sum(axis=1) + lines.max(axis=1)
+        longest = lines.max(axis=1) if lines.shape[1] else self._longest_line
+        fixed = self._tokens.lengths[segments].sum(axis=1) + lines.sum(axis=1) + longest
         room = self._max_length - fixed
         if (room < 0).any():
             worst = int(np.argmax(room < 0))

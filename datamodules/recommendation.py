@@ -19,6 +19,7 @@ from datamodules.candidates import Candidates, Redrawn
 from datamodules.corpus import Corpus, ExampleRules
 from datamodules.draws import Stream, random_bits
 from datamodules.examples import SPLITS, Examples
+from datamodules.prompt_settings import PromptSettings
 from datamodules.prompt_writer import PromptWriter
 from datamodules.prompts import FILM_TEMPLATES, Template
 from datamodules.sources import Source
@@ -124,6 +125,11 @@ class RecommendationDataModule(StoredDataModule):
             self._seed,
         ]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+    @property
+    def prompt_settings(self) -> PromptSettings:
+        """What shapes a prompt, for whoever uses the trained model."""
+        return PromptSettings(tuple(self._templates), self._rules.max_history, self._max_length)
 
     def _fetch(self) -> None:
         self.source.prepare(self.cache_dir)

@@ -124,6 +124,18 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fills a temporary folder and puts it in the place of `folder`, which is never seen half-written."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        fill(new)
+        if folder.exists():
+            os.rename(folder, Path(temporary) / "old")
+        os.rename(new, folder)
+
+
 def read_store(folder: Path) -> TokenStore:
     """Opens a store; the token columns stay on disk until they are read.
 

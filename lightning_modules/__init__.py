@@ -3,6 +3,7 @@
 from lightning_modules.language_model import LoRA, SmallLlama
 from lightning_modules.preference import PreferenceModule
 from lightning_modules.pretrained import PretrainedLM
+from lightning_modules.recommending import Recommendation, recommend
 from lightning_modules.schedules import CosineWarmup, LinearWarmup
 from lightning_modules.supervised import SupervisedModule
 
@@ -12,6 +13,8 @@ __all__ = [
     "LoRA",
     "PreferenceModule",
     "PretrainedLM",
+    "Recommendation",
     "SmallLlama",
     "SupervisedModule",
+    "recommend",
 ]

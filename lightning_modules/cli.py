@@ -20,10 +20,12 @@ from callbacks import (
     MetricsCSV,
     PredictionWriter,
     ProgressBar,
+    RecommendationWriter,
     RNGState,
     TrainingMetrics,
     ValidationLine,
 )
+from datamodules import HistoryDataModule
 from datamodules.errors import InputError
 from lightning_modules.run_folder import (
     RunRecord,
@@ -114,7 +116,9 @@ class DynamicPOCLI(LightningCLI):
         folder = config["default_root_dir"]
         if config["logger"] is None:
             kwargs["logger"] = self._loggers(folder)
-        own = [FiniteLoss(), TrainingMetrics(), RNGState(), ValidationLine(), PredictionWriter(folder)]
+        recommends = isinstance(self.datamodule, HistoryDataModule)
+        writer = RecommendationWriter(folder) if recommends else PredictionWriter(folder)
+        own = [FiniteLoss(), TrainingMetrics(), RNGState(), ValidationLine(), writer]
         if config["enable_progress_bar"] is not False:
             own.append(ProgressBar())
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]

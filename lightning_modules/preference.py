@@ -8,18 +8,12 @@ from torch import nn
 
 from datamodules.batches import Batch
 from datamodules.errors import InputError
-from lightning_modules.checkpoints import (
-    digest,
-    read_checkpoint,
-    require_same_model,
-    require_same_weights,
-    sampled_digest,
-    trained_state,
-)
+from lightning_modules.checkpoints import digest, sampled_digest, trained_state
 from lightning_modules.language_model import LanguageModel, LoRA
 from lightning_modules.recommender import LanguageModelRecommender
 from lightning_modules.reference import Reference, freeze_reference
 from lightning_modules.reference_fill import cached_reference
+from lightning_modules.starting_point import starting_state
 from lightning_modules.trained import OptimizerFactory, SchedulerFactory
 from losses import ResponseScores, gradient_weights, three_means_boundary
 from losses.objective import Objective
@@ -36,8 +30,9 @@ class PreferenceModule(LanguageModelRecommender):
         optimizer: Takes the trained parameters.
         lr_scheduler: Takes the optimiser and the number of steps.
         lora: Adapters; None trains all weights.
-        init_from: Checkpoint of stage 1, policy and reference at the start; None starts from the language model. On
-            the command line also the name of the run beside this one whose best checkpoint it is.
+        init_from: Policy and reference at the start: a checkpoint of stage 1, or the folder of a PEFT adapter that was
+            trained elsewhere; None starts from the language model. On the command line also the name of the run beside
+            this one whose best checkpoint it is.
         reference_cache: Folder that keeps reference log-probabilities, so that a sweep computes them once; None
             computes them at every step.
         gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
@@ -73,10 +68,7 @@ class PreferenceModule(LanguageModelRecommender):
         if not self.trainer.training:
             return
         if self.init_from is not None:
-            checkpoint = read_checkpoint(self.init_from)
-            require_same_model(checkpoint.get("language_model", {}), self._identity, self.init_from)
-            require_same_weights(self, checkpoint["state_dict"], self.init_from)
-            self.load_state_dict(checkpoint["state_dict"], strict=False)
+            self.load_state_dict(starting_state(self, self._identity, self.init_from), strict=False)
         self._reference_digest = digest(trained_state(self))
         if self.objective.needs_reference:
             self.reference = freeze_reference(self.policy)

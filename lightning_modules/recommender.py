@@ -10,10 +10,12 @@ from transformers import PreTrainedModel
 from datamodules.base import StoredDataModule
 from datamodules.batches import Batch
 from datamodules.errors import InputError
+from datamodules.history_batches import HistoryBatch
 from datamodules.tokenization import tokenizer_fingerprint
 from lightning_modules.checkpoints import require_same_model, require_same_weights, trained_state
 from lightning_modules.generation import constrained_choice, greedy_tokens
 from lightning_modules.language_model import Identity, LanguageModel, LoRA, causal_lm
+from lightning_modules.recommending import best_items
 from lightning_modules.scoring import response_log_probs
 from lightning_modules.trained import OptimizerFactory, SchedulerFactory, TrainedRankingModule
 
@@ -99,6 +101,16 @@ class LanguageModelRecommender(TrainedRankingModule):
     def choose(self, batch: Batch) -> Tensor:
         """Writes an answer that has to be a candidate, see `constrained_choice`; its column, shape [B]."""
         return constrained_choice(causal_lm(self.policy), batch.packed)
+
+    def predict_step(self, batch: Batch | HistoryBatch, batch_idx: int) -> dict[str, Any]:
+        """Ranks candidates, or recommends from histories: `row` [B], `items` and `scores` [B, N], see `best_items`."""
+        if isinstance(batch, Batch):
+            return super().predict_step(batch, batch_idx)
+        data = self.trainer.datamodule
+        items, scores = best_items(
+            causal_lm(self.policy), batch, data.trie, data.num_recommendations, data.beam
+        )
+        return {"row": batch.row, "items": items, "scores": scores}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps trained weights only, and says of which model."""

@@ -82,9 +82,33 @@ class TableSource(InteractionSource):
         return read_log(self._chunks(inter, fields), catalogue, inter, item)
 
     def _chunks(self, broken: BrokenRows, fields: dict[str, str]) -> Iterator[Chunk]:
-        if _is_parquet(broken.path):
-            return _parquet(broken.path, fields)
-        return DelimitedText(broken.path, self._delimiter, quoted=True).chunks(fields, broken)
+        return table_chunks(broken, fields, self._delimiter)
+
+
+def table_chunks(broken: BrokenRows, fields: dict[str, str], delimiter: str) -> Iterator[Chunk]:
+    """Streams columns of a CSV or Parquet file.
+
+    Args:
+        broken: The file; takes the rows that cannot be used.
+        fields: Name in the chunk to name of the column.
+        delimiter: What separates the fields of a CSV file.
+
+    Raises:
+        InputError: The file or a column is missing, or the file is broken.
+    """
+    if is_parquet(broken.path):
+        return _parquet(broken.path, fields)
+    return DelimitedText(broken.path, delimiter, quoted=True).chunks(fields, broken)
+
+
+def is_parquet(path: Path) -> bool:
+    """Tells a Parquet file by its first bytes.
+
+    Raises:
+        InputError: There is no file.
+    """
+    with require_file(path).open("rb") as file:
+        return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
 
 
 def column_names(path: Path, delimiter: str = ",") -> list[str]:
@@ -97,15 +121,10 @@ def column_names(path: Path, delimiter: str = ",") -> list[str]:
     Raises:
         InputError: The file is missing or broken.
     """
-    if not _is_parquet(path):
+    if not is_parquet(path):
         return DelimitedText(path, delimiter, quoted=True).header()
     with _broken_files_named(path), pq.ParquetFile(path) as file:
         return list(file.schema_arrow.names)
-
-
-def _is_parquet(path: Path) -> bool:
-    with require_file(path).open("rb") as file:
-        return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
 
 
 @contextmanager

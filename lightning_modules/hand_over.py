@@ -1,0 +1,87 @@
+"""Trained weights in the folders that plain `peft` and `transformers` load."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+from peft import PeftModel
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from datamodules.errors import InputError
+from lightning_modules.language_model import POLICY, causal_lm
+
+State = Mapping[str, Tensor]
+
+
+def base_of(policy: PreTrainedModel | PeftModel) -> str | None:
+    """Names the model that was loaded: a hub name, or the absolute path of a local folder; None where none was."""
+    name = causal_lm(policy).name_or_path
+    if not name:
+        return None
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
+
+
+def write_adapter(policy: PeftModel, state: State, base: str, revision: str | None, folder: Path) -> None:
+    """Writes `adapter_model.safetensors` and `adapter_config.json` in PEFT's own layout.
+
+    Args:
+        policy: A model with the adapter `policy`; its settings are read, not its weights.
+        state: Weights of the adapter, named as in `policy.state_dict()`.
+        base: Hub name or folder of the model that is adapted.
+        revision: Its commit or tag on the hub.
+        folder: An empty folder.
+    """
+    weights = get_peft_model_state_dict(
+        policy, state_dict=dict(state), adapter_name=POLICY, save_embedding_layers=False
+    )
+    save_file(
+        {name: value.contiguous() for name, value in weights.items()},
+        folder / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
+    config = copy.copy(policy.peft_config[POLICY])
+    config.base_model_name_or_path = base
+    config.revision = revision
+    config.inference_mode = True
+    config.save_pretrained(folder)
+
+
+def write_base(policy: PeftModel, folder: Path) -> None:
+    """Writes the frozen model under the adapters, for a base that exists nowhere else."""
+    copy.deepcopy(policy).unload().save_pretrained(folder)
+
+
+def write_model(policy: PreTrainedModel | PeftModel, state: State, folder: Path) -> None:
+    """Writes a whole model in safetensors; an adapter is merged into its base.
+
+    Args:
+        policy: The model, which stays as it is: a copy is given the weights.
+        state: Trained weights, named as in `policy.state_dict()`.
+        folder: An empty folder.
+    """
+    model = copy.deepcopy(policy)
+    if isinstance(model, PeftModel):
+        weights = get_peft_model_state_dict(
+            model, state_dict=dict(state), adapter_name=POLICY, save_embedding_layers=False
+        )
+        set_peft_model_state_dict(model, weights, adapter_name=POLICY)
+        model = model.merge_and_unload(adapter_names=[POLICY])
+    else:
+        model.load_state_dict(state, strict=False)
+    model.save_pretrained(folder)
+
+
+def require_mergeable(policy: PreTrainedModel | PeftModel) -> None:
+    """Refuses to merge into weights of a few bits, which would round the adapter away.
+
+    Raises:
+        InputError: The base is quantised.
+    """
+    if getattr(causal_lm(policy), "is_quantized", False):
+        raise InputError(
+            "a merged model is asked for and the base is quantised, which would round the adapter away: export the "
+            "adapter alone (merged: false) and merge it into the unquantised base"
+        )

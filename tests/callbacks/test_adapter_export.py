@@ -1,0 +1,178 @@
+"""Exported folders, loaded by plain `peft` and `transformers`, against the checkpoint they came from."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from peft import AutoPeftModelForCausalLM
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from callbacks.model_card import CardFacts, model_card
+from datamodules import RecommendationDataModule
+from datamodules.prompt_settings import PromptSettings
+from datamodules.sources import RecBoleSource
+from tests.cli import config, run, supervised, weights
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def exporting(settings: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+    callback = {"class_path": "callbacks.AdapterExport", "init_args": arguments}
+    settings["trainer"]["callbacks"] = [callback]
+    return settings
+
+
+def first_batch(tiny_folder: Path):
+    data = RecommendationDataModule(
+        RecBoleSource(str(tiny_folder)), num_candidates=8, max_val_examples=16, max_test_examples=21
+    )
+    data.prepare_data()
+    data.setup("test")
+    return next(iter(data.test_dataloader())).packed
+
+
+@torch.no_grad()
+def plain_scores(model: PreTrainedModel, packed) -> Tensor:
+    """Log π(y | x) of every response, one unpadded forward each: shape [B, R]."""
+    scores = torch.zeros(packed.token_mask.shape[:2])
+    for row, column in torch.cartesian_prod(*map(torch.arange, scores.shape)).tolist():
+        prompt = packed.input_ids[row][packed.segment_ids[row] == 0]
+        answer = packed.target[row, column][packed.token_mask[row, column]]
+        logits = model(input_ids=torch.cat([prompt, answer])[None]).logits[0, len(prompt) - 1 : -1]
+        scores[row, column] = logits.log_softmax(-1).gather(1, answer[:, None]).sum()
+    return scores
+
+
+def run_scores(folder: Path, name: str, settings: dict[str, Any]) -> Tensor:
+    """What `train.py predict` writes of the best checkpoint, in the order of the prompts' lists."""
+    run("predict", name, settings, "--ckpt_path", "best")
+    return torch.tensor(pq.read_table(folder / "predictions.parquet")["scores"].to_pylist())
+
+
+def by_rank(scores: Tensor) -> Tensor:
+    return scores.sort(dim=1, descending=True).values
+
+
+def test_an_adapter_loads_in_plain_peft_with_the_same_log_probs(tiny_folder: Path) -> None:
+    settings = exporting(config(tiny_folder, lora={"rank": 2, "dropout": 0.0}), merged=True)
+    folder = run("fit", "lora", settings)
+    expected = run_scores(folder, "lora", settings)
+    packed = first_batch(tiny_folder)
+    adapted = AutoPeftModelForCausalLM.from_pretrained(folder / "adapter")
+    found = by_rank(plain_scores(adapted, packed))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    merged = AutoModelForCausalLM.from_pretrained(folder / "model")
+    torch.testing.assert_close(by_rank(plain_scores(merged, packed)), expected, rtol=0, atol=1e-5)
+    with adapted.disable_adapter():
+        untrained = by_rank(plain_scores(adapted, packed))
+    assert (untrained - expected).abs().max() > 0.1, "the adapter does nothing, so that nothing was tested"
+
+
+def test_a_whole_model_loads_in_plain_transformers_with_the_same_log_probs(tiny_folder: Path) -> None:
+    settings = exporting(supervised(tiny_folder))
+    folder = run("fit", "full", settings)
+    expected = run_scores(folder, "full", settings)
+    loaded = AutoModelForCausalLM.from_pretrained(folder / "model")
+    found = by_rank(plain_scores(loaded, first_batch(tiny_folder)))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert not (folder / "adapter").exists()
+
+
+def test_the_layout_is_pefts_own(tiny_folder: Path) -> None:
+    folder = run("fit", "lora", exporting(config(tiny_folder, lora={"rank": 2, "alpha": 7}))) / "adapter"
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "prompts.json", "tokenizer.json",
+        "tokenizer_config.json",
+    }  # fmt: skip
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    assert (settings["r"], settings["lora_alpha"], settings["peft_type"]) == (2, 7, "LORA")
+    assert settings["base_model_name_or_path"] == str(folder.resolve().parent / "base")
+    with safe_open(folder / "adapter_model.safetensors", "pt") as file:
+        names = set(file.keys())
+    trained = weights(folder.parent / "checkpoints/best.ckpt")
+    assert names == {name.removeprefix("policy.").replace(".policy.", ".") for name in trained}
+    assert not (folder.parent / "model").exists()
+    assert PromptSettings.read(folder) == PromptSettings()
+    assert AutoTokenizer.from_pretrained(folder).eos_token == "</s>"
+
+
+def test_the_best_weights_are_exported_and_those_at_the_end_where_there_are_none(tiny_folder: Path) -> None:
+    """A learning rate this high ruins the model after the first validation, so that best is not last."""
+    settings = exporting(config(tiny_folder))
+    settings["model"]["init_args"]["optimizer"]["init_args"]["lr"] = 0.5
+    settings["model"]["init_args"]["lr_scheduler"]["init_args"]["warmup_steps"] = 30
+    folder = run("fit", "best", settings)
+    best, last = (weights(folder / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
+    name = "policy.model.layers.0.mlp.down_proj.weight"
+    assert not torch.equal(best[name], last[name])
+    assert torch.equal(exported(folder, name), best[name])
+    settings["trainer"]["limit_val_batches"] = 0
+    folder = run("fit", "unvalidated", settings)
+    assert not (folder / "checkpoints/best.ckpt").exists()
+    assert torch.equal(exported(folder, name), weights(folder / "checkpoints/last.ckpt")[name])
+
+
+def exported(folder: Path, name: str) -> Tensor:
+    with safe_open(folder / "model/model.safetensors", "pt") as file:
+        return file.get_tensor(name.removeprefix("policy."))
+
+
+def test_exporting_changes_no_weight_and_replaces_an_older_export(tiny_folder: Path) -> None:
+    plain = run("fit", "plain", config(tiny_folder, lora={"rank": 2}))
+    (Path("outputs/tiny/export/adapter")).mkdir(parents=True)
+    Path("outputs/tiny/export/adapter/old").touch()
+    folder = run("fit", "export", exporting(config(tiny_folder, lora={"rank": 2}), merged=True))
+    expected, found = (weights(each / "checkpoints/last.ckpt") for each in (plain, folder))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert not (folder / "adapter/old").exists()
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_the_card_tells_how_the_weights_came_about(tiny_folder: Path) -> None:
+    folder = run("fit", "card", exporting(config(tiny_folder, lora={"rank": 2})))
+    text = (folder / "adapter/README.md").read_text()
+    step = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["global_step"]
+    assert f"trained for {step} steps" in text
+    with (folder / "metrics.csv").open() as file:
+        (line,) = [line for line in csv.DictReader(file) if line["step"] == str(step - 1) and line["val/mrr"]]
+    for name in ("val/hit_ratio@1", "val/hit_ratio@5", "val/ndcg@5", "val/mrr"):
+        assert f"| {name} | {float(line[name]):.4f} |" in text
+    for expected in ("losses.DynamicPO", "losses.DMPO", "| users | 40 |", "{history}", "licence"):
+        assert expected in text
+
+
+def test_the_front_matter_is_what_a_hub_reads(tmp_path: Path) -> None:
+    facts = CardFacts("run", "Qwen/Qwen2.5-0.5B", True, 3, {"val/mrr": 0.5}, {"users": 2}, None, {})
+    path = tmp_path / "README.md"
+    model_card(facts).save(path)
+    front = yaml.safe_load(path.read_text().split("---\n")[1])
+    assert front["library_name"] == "peft"
+    assert front["base_model"] == "Qwen/Qwen2.5-0.5B"
+    assert ModelCard.load(path).data.pipeline_tag == "text-generation"
+    local = CardFacts("run", "/models/mine", False, 3, {}, {}, None, {})
+    front = yaml.safe_load(str(model_card(local)).split("---\n")[1])
+    assert "base_model" not in front, "a hub refuses the path of a folder"
+    assert front["library_name"] == "transformers"
+
+
+def test_a_rule_that_counts_cannot_be_exported(tiny_folder: Path, capsys) -> None:
+    settings = exporting(config(tiny_folder))
+    settings["model"] = {
+        "class_path": "lightning_modules.baselines.GRU4Rec",
+        "init_args": {"optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-3}}},
+    }
+    with pytest.raises(SystemExit) as caught:
+        run("fit", "rule", settings)
+    assert caught.value.code == 2
+    assert "error: AdapterExport needs a language model and GRU4Rec is none" in capsys.readouterr().err
