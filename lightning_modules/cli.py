@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks import (
@@ -24,6 +25,8 @@ from callbacks import (
     TrainingMetrics,
     ValidationLine,
 )
+from callbacks.checkpoint_files import CheckpointFiles
+from callbacks.termination import TERMINATED
 from datamodules.errors import InputError
 from lightning_modules.run_folder import (
     RunRecord,
@@ -110,6 +113,8 @@ class DynamicPOCLI(LightningCLI):
         if config["enable_progress_bar"] is not False:
             own.append(ProgressBar())
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
+        plugins = config["plugins"] or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
         return super().instantiate_trainer(**kwargs)
 
     def _loggers(self, folder: str) -> list[Logger]:
@@ -155,6 +160,8 @@ def main(args: ArgsType = None) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except SIGTERMException:  # outside of training there is nothing to save; Lightning would report success
+        sys.exit(TERMINATED)
     finally:
         if wandb.run is not None:
             wandb.finish()

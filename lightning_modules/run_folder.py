@@ -8,15 +8,20 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from callbacks import MetricsCSV
+from callbacks.checkpoint_files import LAST, PREVIOUS, is_whole
 from datamodules.errors import InputError
 from lightning_modules.checkpoints import read_checkpoint
 
 CONFIGS, OUTPUTS = Path("configs"), Path("outputs")
 
-# Settings that change how fast a run is, not what it computes.
-_FREE = ("data.init_args.num_workers", "data.init_args.cache_dir", "data.init_args.eval_batch_size")
+# Settings that change how fast a run is, not what it computes; the data module itself checks that a batch over all
+# processes stays as large as it was.
+_FREE = tuple(
+    f"data.init_args.{name}" for name in ("num_workers", "cache_dir", "eval_batch_size", "batch_size")
+)
 
 
 def run_folder(config_files: list[str]) -> Path:
@@ -36,13 +41,37 @@ def resolve_checkpoint(ckpt_path: str, folder: Path) -> str:
     Raises:
         InputError: There is no such file. Lightning would warn and start over.
     """
-    path = folder / "checkpoints" / f"{ckpt_path}.ckpt" if ckpt_path in ("best", "last") else Path(ckpt_path)
+    if ckpt_path == "last":
+        return str(_last_whole(folder / "checkpoints"))
+    path = folder / "checkpoints" / "best.ckpt" if ckpt_path == "best" else Path(ckpt_path)
     if not path.is_file():
-        raise InputError(
-            f"--ckpt_path {ckpt_path}: there is no {path}: leave --ckpt_path out to start from the beginning, or give "
-            "the path of a checkpoint"
-        )
+        raise _no_checkpoint(ckpt_path, path)
     return str(path)
+
+
+def _last_whole(folder: Path) -> Path:
+    """The newest checkpoint that is what was written."""
+    last, previous = folder / LAST, folder / PREVIOUS
+    if not (last.is_file() or previous.is_file()):
+        raise _no_checkpoint("last", last)
+    for path in (last, previous):
+        if path.is_file() and is_whole(path):
+            if path == previous:
+                rank_zero_warn(
+                    f"{last} is torn, changed or missing: going on from {previous}, the one before it"
+                )
+            return path
+    raise InputError(
+        f"neither {last} nor {previous} is as it was written: start over without --ckpt_path, or give the path of "
+        "another checkpoint"
+    )
+
+
+def _no_checkpoint(ckpt_path: str, path: Path) -> InputError:
+    return InputError(
+        f"--ckpt_path {ckpt_path}: there is no {path}: leave --ckpt_path out to start from the beginning, or give the "
+        "path of a checkpoint"
+    )
 
 
 def wandb_run_id(folder: Path, new: bool) -> str:
