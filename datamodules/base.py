@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
@@ -103,6 +104,9 @@ class StoredDataModule(pl.LightningDataModule):
             collate_fn=self._collate(training),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            # Nothing is drawn from it; without one the loader would draw seeds for its workers from the generator
+            # that dropout uses, more or fewer with their number.
+            generator=torch.Generator(),
             **batching,
         )
 
