@@ -11,7 +11,7 @@ import wandb
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
@@ -27,6 +27,7 @@ from callbacks import (
 )
 from callbacks.checkpoint_files import CheckpointFiles
 from callbacks.termination import TERMINATED
+from callbacks.wandb_run import WandbRun
 from datamodules.errors import InputError
 from lightning_modules.run_folder import (
     RunRecord,
@@ -125,16 +126,9 @@ class DynamicPOCLI(LightningCLI):
             new = self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None
             run_id = wandb_run_id(Path(folder), new)
             rank_zero_info(f"W&B run {run_id}, {settings.mode}: wandb leet {folder}/wandb shows it")
-            loggers.append(
-                WandbLogger(
-                    name=settings.name or "-".join(Path(folder).parts[-2:]),
-                    project=settings.project,
-                    save_dir=folder,
-                    offline=settings.mode == "offline",
-                    id=run_id,
-                    settings=wandb.Settings(console="off", silent=True),
-                )
-            )
+            name = settings.name or "-".join(Path(folder).parts[-2:])
+            training = self.subcommand == "fit"
+            loggers.append(WandbRun(folder, run_id, settings.mode, settings.project, name, training))
         return loggers
 
 

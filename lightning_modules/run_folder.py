@@ -8,10 +8,11 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 from callbacks import MetricsCSV
 from callbacks.checkpoint_files import LAST, PREVIOUS, is_whole
+from callbacks.wandb_run import WandbRun
 from datamodules.errors import InputError
 from lightning_modules.checkpoints import read_checkpoint
 
@@ -82,10 +83,11 @@ def wandb_run_id(folder: Path, new: bool) -> str:
         new: Whether a new run begins.
     """
     path = folder / "wandb_run_id"
-    if new or not path.is_file():
+    # The first process alone logs; another one would write an id of its own over it.
+    if rank_zero_only.rank == 0 and (new or not path.is_file()):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(secrets.token_hex(4))
-    return path.read_text()
+    return path.read_text() if path.is_file() else ""
 
 
 def require_same_config(path: str, config: dict[str, Any]) -> None:
@@ -155,12 +157,15 @@ class RunRecord(SaveConfigCallback):
             logger.log_hyperparams(self.plain_config)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begins metrics.csv, or cuts it where the checkpoint was written."""
+        """Begins metrics.csv, or cuts it where the checkpoint was written, and gives W&B what it lacks of it."""
         for logger in _csv_loggers(trainer):
             if self._num_lines is None:
                 logger.restart()
-            else:
-                logger.keep(self._num_lines)
+                continue
+            logger.keep(self._num_lines)
+            for other in trainer.loggers:
+                if isinstance(other, WandbRun):
+                    other.resume(logger.lines())
         if self._num_lines is not None:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             pl_module.print(
@@ -172,7 +177,10 @@ class RunRecord(SaveConfigCallback):
     ) -> None:
         """Stores the settings."""
         checkpoint["config"] = self.computed_settings()
-        checkpoint["metrics_lines"] = max([logger.num_lines() for logger in _csv_loggers(trainer)], default=0)
+        checkpoint["metrics_lines"] = 0
+        if trainer.is_global_zero:
+            lines = [logger.num_lines() for logger in _csv_loggers(trainer)]
+            checkpoint["metrics_lines"] = max(lines, default=0)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.faults import faults
+from tests.faults import faults, wandb_faults
 from tests.faults.workload import Mode, Workload
 
 Fault = Callable[[Workload, str, Mode, np.random.Generator], int]
@@ -64,14 +64,21 @@ def plan(quick: bool) -> Iterator[tuple[str, Fault, Mode]]:
         for mode in _MODES:
             for time_ in range(times):
                 yield title, fault, Mode(mode.processes, mode.workers, stage=1 + time_ % 2)
+    for mode in _MODES:
+        yield "killed twice, W&B offline", wandb_faults.training_killed, mode
+    yield "W&B: no key", wandb_faults.no_key, Mode(1, 0)
+    yield "W&B: no network", wandb_faults.no_network, Mode(2, 0)
+    yield "W&B: folder not writable", wandb_faults.no_folder, Mode(1, 0)
     for mode in _MODES[2:]:
         yield "one of two processes dies", faults.one_of_two_dies, mode
 
 
-def run(folder: Path, quick: bool, seed: int) -> list[Row]:
+def run(folder: Path, quick: bool, only: str, seed: int) -> list[Row]:
     """Runs the plan, each fault under a seed of its own."""
     load, rows = Workload(folder), dict[str, Row]()
     for number, (title, fault, mode) in enumerate(plan(quick)):
+        if only not in title:
+            continue
         row = rows.setdefault(title, Row(title))
         row.tried += 1
         try:
@@ -97,13 +104,14 @@ def main() -> None:
     """Parses the arguments and runs."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few faults, in half a minute")
+    parser.add_argument("--only", default="", help="part of a fault's name")
     parser.add_argument("--seed", type=int, default=0, help="decides every random moment")
     parser.add_argument("--output", type=Path, default=Path("outputs/faults"), help="gets .json and .md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        rows = run(Path(folder), arguments.quick, arguments.seed)
+        rows = run(Path(folder), arguments.quick, arguments.only, arguments.seed)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.with_suffix(".json").write_text(json.dumps([asdict(row) for row in rows], indent=2))
     arguments.output.with_suffix(".md").write_text(table(rows) + "\n")
