@@ -55,7 +55,7 @@ class WandbRun(LineLogger):
         if self._run is None:
             self._run = self._begin()
             self._run.define_metric(STEP)
-            self._run.define_metric("*", step_metric=STEP)
+            self._run.define_metric("*", step_metric=STEP, step_sync=False)
         return self._run
 
     def _begin(self) -> Run:
@@ -106,6 +106,7 @@ class WandbRun(LineLogger):
         for line in lines:
             numbers = {name: float(value) for name, value in line.items() if value and name != "step"}
             self.write({"step": int(line["step"]), **numbers})
+        self._logged = max([self._logged, *(int(line["step"]) for line in lines)])
 
 
 def _require_writable(folder: Path) -> None:

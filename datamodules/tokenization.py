@@ -53,7 +53,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
         InputError: It cannot be loaded, or it has no end-of-sequence token.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

@@ -110,6 +110,7 @@ class PretrainedLM(LanguageModel):
                 revision=self.revision,
                 dtype=getattr(torch, self.dtype),
                 attn_implementation="sdpa",
+                trust_remote_code=False,
             )
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
