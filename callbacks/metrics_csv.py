@@ -1,6 +1,7 @@
 """metrics.csv that survives a resume: no line twice, none missing."""
 
 import csv
+import io
 import os
 from pathlib import Path
 from typing import IO, Any
@@ -43,14 +44,9 @@ class MetricsCSV(LineLogger):
             added = [name for name in dict.fromkeys(names) if name not in columns]
             self._replace([*columns, *added], [*lines, *self._waiting])
             return
-        with self._path.open("a", newline="") as file:
-            whole = file.tell()
-            try:
-                csv.DictWriter(file, self._columns).writerows(self._waiting)
-                file.flush()
-            except OSError:
-                os.truncate(self._path, whole)  # half a line, where a disk has filled up
-                raise
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self._columns).writerows(self._waiting)
+        _append(self._path, text.getvalue().encode())
 
     @rank_zero_only
     def restart(self) -> None:
@@ -98,6 +94,18 @@ class MetricsCSV(LineLogger):
             os.fsync(file.fileno())
         os.replace(temporary, self._path)
         self._columns = columns
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Appends all of it or nothing; unbuffered, since a buffer would be written once more when the file is closed."""
+    with path.open("ab", buffering=0) as file:
+        whole = file.tell()
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(whole)
+            raise
 
 
 def _write_table(file: IO[str], columns: list[str], lines: list[Any]) -> None:

@@ -48,7 +48,7 @@ def plan(quick: bool) -> Iterator[tuple[str, Fault, Mode]]:
             faults.killed_while_writing_a_checkpoint,
             Mode(1, 0, stage=2),
         )
-        yield "SIGTERM or SIGUSR1", faults.asked_to_stop, Mode(2, 0, stage=1)
+        yield "SIGTERM or SIGUSR1", faults.asked_to_stop, Mode(2, 2, stage=1)
         return
     for title, fault, times in (
         ("SIGKILL at a random moment", faults.killed_at_a_random_moment, 20),
