@@ -1,13 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup quickstart seeds test test-all lint
+.PHONY: help setup quickstart seeds test test-all faults lint
 
 help:
 	@echo "make quickstart   train SFT, DMPO and DynamicPO on MovieLens-100k and print the table"
 	@echo "make seeds        DynamicPO against DMPO over three seeds, after the quickstart"
 	@echo "make test         run the tests"
 	@echo "make test-all     run the slow ones too"
+	@echo "make faults       kill runs, fill disks, cut networks, and print what survived"
 	@echo "make lint         ruff and mypy"
 
 setup: .venv/installed
@@ -30,6 +31,9 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2
+
+faults: setup
+	$(BIN)/python -m tests.faults
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
@@ -131,6 +132,9 @@ class StoredDataModule(pl.LightningDataModule):
             collate_fn=self._collate(training),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            # Nothing is drawn from it; without one the loader would draw seeds for its workers from the generator
+            # that dropout uses, more or fewer with their number.
+            generator=torch.Generator(),
             **batching,
         )
 
@@ -195,7 +199,13 @@ class StoredDataModule(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Says which data these are and how far into the epoch training is."""
-        state: dict[str, Any] = {"fingerprint": self.fingerprint, "epoch": 0, "batches": 0}
+        state: dict[str, Any] = {
+            "fingerprint": self.fingerprint,
+            "epoch": 0,
+            "batches": 0,
+            "processes": self._ranks()[1],
+            "batch_size": self.batch_size,
+        }
         if self.trainer is not None:
             epoch, batches = (
                 self.trainer.current_epoch,
@@ -210,11 +220,23 @@ class StoredDataModule(pl.LightningDataModule):
         """Goes on where a checkpoint stopped.
 
         Raises:
-            InputError: The checkpoint was trained on other data.
+            InputError: The checkpoint was trained on other data, or training would go on with other global batches.
         """
         if state_dict["fingerprint"] != self.fingerprint:
             raise InputError(
                 f"the checkpoint was made with data {state_dict['fingerprint']}, these are {self.fingerprint}: restore "
                 "the source and the data settings it was trained with"
             )
+        if self.trainer is not None and self.trainer.training:
+            self._require_same_global_batch(state_dict["processes"], state_dict["batch_size"])
         self._start = (state_dict["epoch"], state_dict["batches"])
+
+    def _require_same_global_batch(self, processes: int, batch_size: int) -> None:
+        """Other numbers of processes see the same examples in the same steps if the global batch stays the same."""
+        now = self._ranks()[1]
+        if processes * batch_size != now * self.batch_size:
+            raise InputError(
+                f"the checkpoint was written by {processes} processes with data.batch_size {batch_size}, here are "
+                f"{now} with {self.batch_size}: the steps would no longer see the same examples; processes × "
+                f"batch_size must stay {processes * batch_size}"
+            )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from callbacks.checkpoint_files import read_whole
 from datamodules.errors import InputError
 from lightning_modules.language_model import Identity
 
@@ -45,14 +46,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"there is no checkpoint at {path}: run the stage that writes it first, or give another path"
         )
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler or zip reader meets
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{path} is no readable checkpoint ({reason}): use an earlier one or train again"
-        ) from error
-    return checkpoint
+    return read_whole(path)
 
 
 def require_same_model(found: Identity, expected: Identity, where: str) -> None:

@@ -11,7 +11,8 @@ import wandb
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks import (
@@ -25,6 +26,9 @@ from callbacks import (
     TrainingMetrics,
     ValidationLine,
 )
+from callbacks.checkpoint_files import CheckpointFiles
+from callbacks.termination import TERMINATED
+from callbacks.wandb_run import WandbRun
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
 from lightning_modules.run_folder import (
@@ -122,6 +126,8 @@ class DynamicPOCLI(LightningCLI):
         if config["enable_progress_bar"] is not False:
             own.append(ProgressBar())
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
+        plugins = config["plugins"] or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
         return super().instantiate_trainer(**kwargs)
 
     def _loggers(self, folder: str) -> list[Logger]:
@@ -132,16 +138,9 @@ class DynamicPOCLI(LightningCLI):
             new = self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None
             run_id = wandb_run_id(Path(folder), new)
             rank_zero_info(f"W&B run {run_id}, {settings.mode}: wandb leet {folder}/wandb shows it")
-            loggers.append(
-                WandbLogger(
-                    name=settings.name or "-".join(Path(folder).parts[-2:]),
-                    project=settings.project,
-                    save_dir=folder,
-                    offline=settings.mode == "offline",
-                    id=run_id,
-                    settings=wandb.Settings(console="off", silent=True),
-                )
-            )
+            name = settings.name or "-".join(Path(folder).parts[-2:])
+            training = self.subcommand == "fit"
+            loggers.append(WandbRun(folder, run_id, settings.mode, settings.project, name, training))
         return loggers
 
 
@@ -167,6 +166,8 @@ def main(args: ArgsType = None) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except SIGTERMException:  # outside of training there is nothing to save; Lightning would report success
+        sys.exit(TERMINATED)
     finally:
         if wandb.run is not None:
             wandb.finish()

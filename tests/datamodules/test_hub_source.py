@@ -98,6 +98,7 @@ def test_a_revision_that_can_move_is_refused(revision: str) -> None:
         (lambda p: zipped(p, ("a\\..\\..\\evil", b"x")), "which lies outside"),
         (lambda p: zipped(p, ("evil", b"/etc/passwd"), link=True), "'evil', a link or device"),
         (lambda p: tarred(p, "../evil"), "'../evil', which lies outside"),
+        (lambda p: tarred(p, "/evil"), "'/evil', which lies outside"),
         (lambda p: tarred(p, "evil", tarfile.SYMTYPE), "'evil', a link or device"),
         (lambda p: tarred(p, "evil", tarfile.LNKTYPE), "'evil', a link or device"),
         (lambda p: tarred(p, "evil", tarfile.FIFOTYPE), "'evil', a link or device"),

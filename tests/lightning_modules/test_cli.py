@@ -49,7 +49,8 @@ def test_both_stages_then_test_then_predict(tiny_folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "checkpoints", "config.yaml", "metrics.csv", "predictions.parquet", "wandb", "wandb_run_id"
     }  # fmt: skip
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    checkpoints = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert checkpoints == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     rows = rows_of(folder)
     trained = [row for row in rows if row["train/loss"]]
     assert [int(row["step"]) for row in trained] == [1, 3, 5, 7, 9, 11]

@@ -1,0 +1,159 @@
+"""Runs of the real command line, each in processes of its own that a signal can end.
+
+Importing torch and Lightning costs seconds, so this process imports once and forks. Two ranks are told so in the
+environment, as torchrun does it.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_modules.cli import main
+
+
+@dataclass
+class Ended:
+    """How the processes of a run ended.
+
+    Attributes:
+        statuses: Exit status per rank, negative for a signal.
+        seconds: From the first end to the last.
+        output: What rank 0 printed.
+    """
+
+    statuses: list[int]
+    seconds: float
+    output: str
+
+
+@dataclass
+class Runner:
+    """Starts runs in a folder.
+
+    Attributes:
+        folder: Where the runs' folders go.
+        processes: Ranks.
+        environment: Added to the processes'.
+    """
+
+    folder: Path
+    processes: int = 1
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def fit(self, name: str, settings: dict[str, Any], *args: str, alone: bool = True) -> Ended:
+        """Runs `fit` with output folder `FOLDER/NAME`.
+
+        Args:
+            name: The run's folder.
+            settings: The config.
+            args: More arguments.
+            alone: Whether a machine dies whole: when one rank does, so do the others at once.
+        """
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+        command = [
+            "fit",
+            "--config",
+            str(folder / "run.yaml"),
+            "--trainer.default_root_dir",
+            str(folder),
+            *args,
+        ]
+        command += ["--trainer.devices", str(self.processes)]
+        command += ["--trainer.strategy", "ddp" if self.processes > 1 else "auto"]
+        port = _free_port()
+        pids = [
+            _fork(lambda rank=rank: self._child(command, folder, rank, port))
+            for rank in range(self.processes)
+        ]
+        ended = _wait(pids, alone)
+        ended.output = (folder / "output-0.txt").read_text(errors="replace")
+        return ended
+
+    def _child(self, command: list[str], folder: Path, rank: int, port: int) -> None:
+        os.chdir(folder)
+        output = os.open(f"output-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.environ.update(self.environment)
+        if self.processes > 1:
+            os.environ.update(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                GROUP_RANK="0",
+                WORLD_SIZE=str(self.processes),
+                LOCAL_WORLD_SIZE=str(self.processes),
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(port),
+                TORCHELASTIC_RUN_ID="faults",
+            )
+        rank_zero_only.rank = rank
+        main(command)
+
+
+def _fork(body: Callable[[], None]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        body()
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _wait(pids: list[int], alone: bool) -> Ended:
+    """Waits for all; a process left alone for 120 s counts as hung and is killed."""
+    left = dict(enumerate(pids))
+    statuses = [0] * len(pids)
+    first = None
+    while left:
+        for rank, pid in list(left.items()):
+            found, raw = os.waitpid(pid, os.WNOHANG)
+            if found:
+                statuses[rank] = os.waitstatus_to_exitcode(raw)
+                del left[rank]
+                first = first or time.monotonic()
+                _end_group(pid)
+                if alone and statuses[rank] < 0:
+                    for other in left.values():
+                        _end_group(other)
+        if first and time.monotonic() - first > 120:
+            for other in left.values():
+                _end_group(other)
+        time.sleep(0.02)  # only how often is looked; nothing depends on it
+    return Ended(statuses, time.monotonic() - (first or 0), "")
+
+
+def _end_group(pid: int) -> None:
+    """Ends a process and its loaders' workers."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
