@@ -105,7 +105,7 @@ def read_sdpo(files: dict[str, Path], skip: bool) -> AuditData:
 
 
 def _listed_rows(broken: BrokenRows) -> Iterator[Row]:
-    for line, value in json_array(broken.path):
+    for line, value in json_array(broken):
         try:
             row = ListedRow.parse(value)
         except ValueError as error:
@@ -162,7 +162,7 @@ def from_interactions(log: Interactions) -> AuditData:
 
 def _recbole(inter: Path, skip: bool) -> Interactions:
     items = inter.with_suffix(".item")
-    fields = list(field_names(items))
+    fields = field_names(items)
     title = next(
         (field for field in ("title", *fields) if field in fields and field.endswith(("title", "name"))), None
     )

@@ -125,7 +125,7 @@ class _Rows:
         self._history, self._history_lengths = array("i"), array("i")
 
     def read(self, split: int, path: Path, broken: BrokenRows) -> None:
-        for line, value in json_array(path):
+        for line, value in json_array(broken):
             known = self._index.mark()
             try:
                 self._add(split, path, line, *self._numbers(ListedRow.parse(value)))

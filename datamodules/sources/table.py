@@ -59,6 +59,9 @@ class TableSource(InteractionSource):
         self._delimiter = delimiter
         self._skip = skip_broken_rows
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     def content(self, cache_dir: Path) -> str:
         """Hashes the files and how they are read."""
         files = [self.path] if self.catalogue is None else [self.path, self.catalogue]

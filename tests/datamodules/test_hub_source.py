@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -231,3 +232,25 @@ def test_the_command_line_reads_files_and_refuses_broken_ones(
     fit("--data.source.skip_broken_rows=true")
     (examples,) = set(Path("cache").glob("examples-*")) - before
     assert len(read_store(examples).splits["train"]) == 59
+@pytest.mark.parametrize("kind", ["zip", "gz", "xz"])
+def test_half_an_archive_is_one_line(tmp_path: Path, kind: str) -> None:
+    content = np.random.default_rng(0).integers(32, 60, 5000, dtype=np.uint8).tobytes()
+    (tmp_path / "a.json").write_bytes(content)
+    archive = tmp_path / "archive"
+    if kind == "zip":
+        zipped(archive, ("a.json", content))
+    else:
+        with tarfile.open(archive, f"w:{kind}") as bundle:  # type: ignore[call-overload]
+            bundle.add(tmp_path / "a.json", "a.json")
+    whole, folder = archive.read_bytes(), tmp_path / "folder"
+    folder.mkdir()
+    zeros = bytes(64)
+    middle = len(whole) // 2
+    # Gzip finds out at its end, which tar does not read to; the checksum of the file has been compared by then.
+    damaged = [] if kind == "gz" else [whole[:middle] + zeros + whole[middle + len(zeros) :]]
+    for broken in (whole[:middle], *damaged):
+        archive.write_bytes(broken)
+        with pytest.raises(InputError, match="archive cannot be unpacked .*: fetch it again") as caught:
+            hub.unpack(archive, folder)
+        assert "\n" not in str(caught.value)
+        assert list(folder.iterdir()) == []

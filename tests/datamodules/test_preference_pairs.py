@@ -155,6 +155,12 @@ def test_a_response_that_leaves_no_room_names_its_line(files) -> None:
         ('{"prompt": "", "chosen": "b", "rejected": ["c"]}', "prompt is empty"),
         ('{"prompt": "a", "chosen": "b", "rej', "Invalid control character"),
         ("3", "'3' is not an object"),
+        (
+            '{"prompt": "\\ud83c\\udfac", "chosen": "b", "rejected": ["\\uD800"]}',
+            r"'\\ud800' is half a character",
+        ),
+        ("[" * 100_000, "maximum recursion depth exceeded"),
+        ("\u00e9", "Expecting value"),
     ],
 )
 def test_a_broken_row_is_named_or_skipped_and_counted(files, line: str, message: str) -> None:
