@@ -6,9 +6,9 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
-from callbacks.checkpoint_files import LAST, CheckpointFiles
 from callbacks.termination import StopRequest, leave
 from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import LAST, CheckpointFiles
 
 
 class LastCheckpoint(Checkpoint):

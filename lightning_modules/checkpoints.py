@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from callbacks.checkpoint_files import read_whole
 from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import read_whole
 from lightning_modules.language_model import Identity
 
 

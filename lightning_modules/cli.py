@@ -26,11 +26,11 @@ from callbacks import (
     TrainingMetrics,
     ValidationLine,
 )
-from callbacks.checkpoint_files import CheckpointFiles
 from callbacks.termination import TERMINATED
 from callbacks.wandb_run import WandbRun
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import CheckpointFiles
 from lightning_modules.run_folder import (
     RunRecord,
     require_same_config,

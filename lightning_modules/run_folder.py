@@ -11,9 +11,9 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 from callbacks import MetricsCSV
-from callbacks.checkpoint_files import LAST, PREVIOUS, is_whole
 from callbacks.wandb_run import WandbRun
 from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import LAST, PREVIOUS, is_whole
 from lightning_modules.checkpoints import read_checkpoint
 
 CONFIGS = Path("configs")

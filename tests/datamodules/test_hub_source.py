@@ -232,6 +232,8 @@ def test_the_command_line_reads_files_and_refuses_broken_ones(
     fit("--data.source.skip_broken_rows=true")
     (examples,) = set(Path("cache").glob("examples-*")) - before
     assert len(read_store(examples).splits["train"]) == 59
+
+
 @pytest.mark.parametrize("kind", ["zip", "gz", "xz"])
 def test_half_an_archive_is_one_line(tmp_path: Path, kind: str) -> None:
     content = np.random.default_rng(0).integers(32, 60, 5000, dtype=np.uint8).tobytes()

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from callbacks.checkpoint_files import is_whole, read_whole
 from callbacks.termination import TERMINATED
+from lightning_modules.checkpoint_files import is_whole, read_whole
 from tests.faults.outcome import samples, saved_step
 from tests.faults.workload import EVERY_N_STEPS, MAX_STEPS, Mode, Workload, require
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from callbacks.checkpoint_files import is_whole, read_whole
+from lightning_modules.checkpoint_files import is_whole, read_whole
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from callbacks.checkpoint_files import read_whole
 from callbacks.termination import TERMINATED
+from lightning_modules.checkpoint_files import read_whole
 from tests.cli import config
 
 ROOT = Path(__file__).parents[2]

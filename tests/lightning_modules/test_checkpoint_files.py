@@ -13,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callbacks.checkpoint_files import CheckpointFiles, is_whole, read_whole, write_whole
 from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import CheckpointFiles, is_whole, read_whole, write_whole
 from tests.cli import config, run
 
 
