@@ -20,7 +20,7 @@ from datamodules.tokenization import save_tokenizer
 from lightning_modules.checkpoints import read_checkpoint, trained_state
 from lightning_modules.hand_over import (
     base_of,
-    require_mergeable,
+    require_portable,
     write_adapter,
     write_base,
     write_model,
@@ -55,8 +55,7 @@ class AdapterExport(pl.Callback):
             raise InputError(
                 f"AdapterExport needs a language model and {type(pl_module).__name__} is none: leave the callback out"
             )
-        if self.merged:
-            require_mergeable(pl_module.policy)
+        require_portable(pl_module.language_model, pl_module.policy, self.merged)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remembers the metrics, which the best checkpoint then holds."""

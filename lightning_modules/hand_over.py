@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from datamodules.errors import InputError
-from lightning_modules.language_model import POLICY, causal_lm
+from lightning_modules.language_model import POLICY, LanguageModel, causal_lm
+from lightning_modules.pretrained import PretrainedLM
 
 State = Mapping[str, Tensor]
 
@@ -74,13 +75,26 @@ def write_model(policy: PreTrainedModel | PeftModel, state: State, folder: Path)
     model.save_pretrained(folder)
 
 
-def require_mergeable(policy: PreTrainedModel | PeftModel) -> None:
-    """Refuses to merge into weights of a few bits, which would round the adapter away.
+def require_portable(
+    language_model: LanguageModel, policy: PreTrainedModel | PeftModel, merged: bool
+) -> None:
+    """Refuses what others could not load, or would not load as it was trained.
+
+    Args:
+        language_model: What was built or loaded.
+        policy: The model itself.
+        merged: Whether an adapter is to be merged into its base.
 
     Raises:
-        InputError: The base is quantised.
+        InputError: The base is a GGUF file, which an adapter's settings cannot name; or it is quantised, and merging
+            would round the adapter away.
     """
-    if getattr(causal_lm(policy), "is_quantized", False):
+    if isinstance(language_model, PretrainedLM) and language_model.name.endswith(".gguf"):
+        raise InputError(
+            f"an adapter on {language_model.name!r} cannot be handed over, since peft loads no GGUF base: save it "
+            "unpacked with save_pretrained and give that folder, or leave AdapterExport out"
+        )
+    if merged and getattr(causal_lm(policy), "is_quantized", False):
         raise InputError(
             "a merged model is asked for and the base is quantised, which would round the adapter away: export the "
             "adapter alone (merged: false) and merge it into the unquantised base"

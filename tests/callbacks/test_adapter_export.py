@@ -13,12 +13,21 @@ from huggingface_hub import ModelCard
 from peft import AutoPeftModelForCausalLM
 from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 from callbacks.model_card import CardFacts, model_card
 from datamodules import RecommendationDataModule
+from datamodules.errors import InputError
 from datamodules.prompt_settings import PromptSettings
 from datamodules.sources import RecBoleSource
+from lightning_modules import PretrainedLM
+from lightning_modules.hand_over import require_portable
 from tests.cli import config, run, supervised, weights
 
 
@@ -176,3 +185,17 @@ def test_a_rule_that_counts_cannot_be_exported(tiny_folder: Path, capsys) -> Non
         run("fit", "rule", settings)
     assert caught.value.code == 2
     assert "error: AdapterExport needs a language model and GRU4Rec is none" in capsys.readouterr().err
+
+
+def test_what_nobody_else_could_load_is_refused_before_training() -> None:
+    with torch.device("meta"):
+        policy = LlamaForCausalLM(
+            LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+        )
+    require_portable(PretrainedLM("owner/model"), policy, merged=True)
+    with pytest.raises(InputError, match="'owner/model/q4.gguf' cannot be handed over"):
+        require_portable(PretrainedLM("owner/model/q4.gguf"), policy, merged=False)
+    policy.is_quantized = True  # as transformers marks a model that bitsandbytes has quantised
+    require_portable(PretrainedLM("owner/model"), policy, merged=False)
+    with pytest.raises(InputError, match="the base is quantised"):
+        require_portable(PretrainedLM("owner/model"), policy, merged=True)

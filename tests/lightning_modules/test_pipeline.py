@@ -17,6 +17,7 @@ from lightning_modules import recommend
 from tests.cli import config, run, supervised
 from tests.conftest import HOSTILE_TITLES, tiny_titles
 from tests.lightning_modules.architectures import each_architecture, save_tiny
+from tests.lightning_modules.test_ddp import launch, rows_of
 
 LORA = {"rank": 2, "alpha": 8, "dropout": 0.0}
 
@@ -154,3 +155,29 @@ def refused(settings: dict[str, Any], capsys: pytest.CaptureFixture[str], *args:
     assert caught.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     return line
+
+
+@pytest.mark.slow
+def test_two_ranks_export_once_and_recommend_what_one_does(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five users on two ranks: three and two."""
+    monkeypatch.chdir(tmp_path)
+    histories_and_catalogue()
+    settings = config(tiny_folder, lora=LORA)
+    settings["trainer"].update(max_steps=2, val_check_interval=2, log_every_n_steps=1)
+    settings["trainer"]["callbacks"] = [
+        {"class_path": "callbacks.AdapterExport"},
+        {"class_path": "callbacks.Throughput"},
+    ]
+    folder = tmp_path / "outputs/run"
+    launch(tmp_path, settings, "fit", 2)
+    assert float(rows_of(tmp_path)[0]["throughput/tokens_per_second"]) > 0
+    made = recommending(settings, folder / "adapter", batch_size=2)
+    tables = []
+    for devices in (1, 2):
+        launch(tmp_path, made, "predict", devices, "--ckpt_path", "best")
+        tables.append(pq.read_table(folder / "recommendations.parquet").to_pydict())
+    for name in ("user", "items", "titles"):
+        assert tables[0][name] == tables[1][name]
+    assert len(tables[0]["user"]) == 5

@@ -52,7 +52,7 @@ def settings(tiny_folder: Path, **lora: Any) -> dict[str, Any]:
     """Three steps at a learning rate of 0 from the adapter."""
     made = config(
         tiny_folder,
-        init_from="adapter",
+        init_from="./adapter",
         lora={"rank": 2, "alpha": 8, "target_modules": TARGETS, **lora},
         language_model={"class_path": "lightning_modules.PretrainedLM", "init_args": {"name": "llama"}},
         optimizer={"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.0, "weight_decay": 0.0}},
