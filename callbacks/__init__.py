@@ -1,5 +1,6 @@
 """Callbacks: they read what a step returned, log the diagnosis, and never change weights."""
 
+from callbacks.best_checkpoint import BestCheckpoint
 from callbacks.boundary_proportion import BoundaryProportion
 from callbacks.finite_loss import FiniteLoss
 from callbacks.generation_metrics import GenerationMetrics
@@ -13,6 +14,7 @@ from callbacks.training_metrics import TrainingMetrics
 from callbacks.validation_line import ValidationLine
 
 __all__ = [
+    "BestCheckpoint",
     "BoundaryProportion",
     "FiniteLoss",
     "GenerationMetrics",

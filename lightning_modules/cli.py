@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import wandb
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks import (
+    BestCheckpoint,
     FiniteLoss,
     LastCheckpoint,
     MetricsCSV,
@@ -69,7 +69,7 @@ class DynamicPOCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what every run has, so that a config's own `callbacks:` cannot replace it."""
         parser.add_class_arguments(WandbSettings, "wandb")
-        parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         best = {
             "filename": "best",
