@@ -56,8 +56,9 @@ class LastCheckpoint(Checkpoint):
             self._save_if_due(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves what had to wait for the validation."""
+        """Saves what had to wait for the validation, after which the best checkpoint was written."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._require_written(trainer)
             self._save_if_due(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -66,39 +67,44 @@ class LastCheckpoint(Checkpoint):
         Raises:
             InputError: It cannot be written.
         """
-        if trainer.global_step > self._saved and not self._save(trainer):
+        if trainer.global_step > self._saved:
+            self._save(trainer)
+        if trainer.global_step > self._saved:
             raise self._unwritable(trainer)
 
     def _save_if_due(self, trainer: pl.Trainer) -> None:
         stopping = self._stop.heard(trainer)
         due = stopping or trainer.global_step % self.every_n_train_steps == 0
         if due and trainer.global_step > self._saved:
-            written = self._save(trainer)
-            if not written and self.on_write_error == "stop":
-                raise self._unwritable(trainer)
+            self._save(trainer)
         if stopping:
             trainer.lightning_module.print(
                 f"asked to stop after step {trainer.global_step}: go on with --ckpt_path last"
             )
             leave(trainer)
 
-    def _save(self, trainer: pl.Trainer) -> bool:
-        """Saves; returns whether everything since the last call could be written."""
-        folder = Path(self.dirpath or trainer.default_root_dir)
-        trainer.save_checkpoint(folder / LAST, weights_only=False)
-        files = trainer.strategy.checkpoint_io
-        written = True
-        if isinstance(files, CheckpointFiles):
-            # Only the first process writes, and all have to go on or stop together.
-            written = trainer.strategy.broadcast(files.failure is None)
-            files.failure = None
-        if written:
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(Path(self._folder(trainer)) / LAST, weights_only=False)
+        if self._require_written(trainer):
             self._saved = trainer.global_step
+
+    def _require_written(self, trainer: pl.Trainer) -> bool:
+        """Whether everything since the last call could be written; raises where that is asked for."""
+        files = trainer.strategy.checkpoint_io
+        if not isinstance(files, CheckpointFiles):
+            return True
+        # Only the first process writes, and all have to go on or stop together.
+        written = bool(trainer.strategy.broadcast(files.failure is None))
+        files.failure = None
+        if not written and self.on_write_error == "stop":
+            raise self._unwritable(trainer)
         return written
 
+    def _folder(self, trainer: pl.Trainer) -> str:
+        return self.dirpath or trainer.default_root_dir
+
     def _unwritable(self, trainer: pl.Trainer) -> InputError:
-        folder = self.dirpath or trainer.default_root_dir
         return InputError(
-            f"the checkpoint of step {trainer.global_step} cannot be written to {folder}: free some space there and go "
-            "on with --ckpt_path last"
+            f"a checkpoint of step {trainer.global_step} cannot be written to {self._folder(trainer)}: free some space "
+            "there and go on with --ckpt_path last"
         )

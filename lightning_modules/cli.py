@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import wandb
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks import (
+    BestCheckpoint,
     FiniteLoss,
     LastCheckpoint,
     MetricsCSV,
@@ -75,7 +75,7 @@ class DynamicPOCLI(LightningCLI):
             "--outputs", type=str, default="outputs", help="Where the folders of all runs are."
         )
         parser.add_class_arguments(WandbSettings, "wandb")
-        parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         best = {
             "filename": "best",

@@ -52,10 +52,10 @@ def plan(quick: bool) -> Iterator[tuple[str, Fault, Mode]]:
         return
     for title, fault, times in (
         ("SIGKILL at a random moment", faults.killed_at_a_random_moment, 20),
-        ("SIGKILL after a backward pass", faults.killed_after_a_backward_pass, 3),
-        ("SIGKILL in validation", faults.killed_in_validation, 4),
-        ("killed while writing a checkpoint", faults.killed_while_writing_a_checkpoint, 5),
-        ("SIGKILL before a checkpoint's rename", faults.killed_before_a_rename, 4),
+        ("SIGKILL after a backward pass", faults.killed_after_a_backward_pass, 2),
+        ("SIGKILL in validation", faults.killed_in_validation, 3),
+        ("killed while writing a checkpoint", faults.killed_while_writing_a_checkpoint, 4),
+        ("SIGKILL before a checkpoint's rename", faults.killed_before_a_rename, 2),
         ("SIGTERM or SIGUSR1 at a random moment", faults.asked_to_stop, 4),
         ("last checkpoint torn or changed", faults.last_checkpoint_damaged, 2),
         ("full disk, warn and stop", faults.no_room_on_the_disk, 1),

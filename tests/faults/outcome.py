@@ -1,6 +1,7 @@
 """What is left of a run, and whether it equals another's."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,13 +53,15 @@ def saved_step(folder: Path) -> int:
     return 0
 
 
-def differences(folder: Path, whole: Path, processes: int) -> list[str]:
+def differences(
+    folder: Path, whole: Path, processes: int, checkpoints: Sequence[str] = ("last", "best")
+) -> list[str]:
     """Names what differs between two finished runs, to the bit."""
     found = []
-    for name in ("last", "best"):
-        checkpoints = [read_whole(path / f"checkpoints/{name}.ckpt") for path in (whole, folder)]
+    for name in checkpoints:
+        both = [read_whole(path / f"checkpoints/{name}.ckpt") for path in (whole, folder)]
         for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
-            if not _equal(checkpoints[0][part], checkpoints[1][part]):
+            if not _equal(both[0][part], both[1][part]):
                 found.append(f"{name}.ckpt: {part}")
     if (folder / "metrics.csv").read_bytes() != (whole / "metrics.csv").read_bytes():
         found.append("metrics.csv")

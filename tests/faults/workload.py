@@ -89,9 +89,10 @@ class Workload:
         args = ["--ckpt_path", "last"] if begun else []
         return self.runner(mode, **environment).fit(name, settings or self.settings(mode), *args)
 
-    def require_same(self, name: str, mode: Mode) -> None:
-        """Fails unless a finished run equals the uninterrupted one to the bit."""
-        if found := differences(self.folder / name, self.whole(mode), mode.processes):
+    def require_same(self, name: str, mode: Mode, *checkpoints: str) -> None:
+        """Fails unless a finished run equals the uninterrupted one to the bit, both checkpoints or some of them."""
+        compared = checkpoints or ("last", "best")
+        if found := differences(self.folder / name, self.whole(mode), mode.processes, compared):
             raise AssertionError(f"differs in {', '.join(found)}")
 
 
