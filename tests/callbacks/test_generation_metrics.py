@@ -127,7 +127,7 @@ def test_the_command_line(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     settings = supervised(tiny_folder)
     settings["trainer"].update(max_steps=200, val_check_interval=200)
-    settings["data"]["init_args"]["batch_size"] = 16
+    settings["data"]["init_args"] |= {"batch_size": 16, "title_tokens": True}
     folder = run("fit", "sft", settings)
     run("test", "sft", settings, "--ckpt_path", "last")
     plain = _tested(folder)

@@ -145,7 +145,7 @@ def test_a_run_without_room(
     settings = config(tiny_folder)
     settings["last_checkpoint"]["on_write_error"] = on_write_error
     settings["trainer"]["callbacks"] = [
-        {"class_path": "tests.callbacks.test_checkpoint_files.NoRoom", "init_args": {"until_step": 7}}
+        {"class_path": "tests.lightning_modules.test_checkpoint_files.NoRoom", "init_args": {"until_step": 7}}
     ]
     if on_write_error == "warn":
         with pytest.warns(UserWarning, match="No space left on device"):
