@@ -1,5 +1,6 @@
 """Weights & Biases: never a reason to stop, and no step logged twice."""
 
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +60,8 @@ class WandbRun(LineLogger):
         return self._run
 
     def _begin(self) -> Run:
+        # Without it a run whose network went away would wait at its end for ever. The user's own setting goes first.
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT", "60")
         try:
             if self._mode != "disabled":
                 _require_writable(Path(self._folder) / "wandb")

@@ -68,6 +68,7 @@ def plan(quick: bool) -> Iterator[tuple[str, Fault, Mode]]:
         yield "killed twice, W&B offline", wandb_faults.training_killed, mode
     yield "W&B: no key", wandb_faults.no_key, Mode(1, 0)
     yield "W&B: no network", wandb_faults.no_network, Mode(2, 0)
+    yield "W&B: network goes away", wandb_faults.network_goes_away, Mode(1, 0)
     yield "W&B: folder not writable", wandb_faults.no_folder, Mode(1, 0)
     for mode in _MODES[2:]:
         yield "one of two processes dies", faults.one_of_two_dies, mode

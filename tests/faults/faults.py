@@ -10,7 +10,7 @@ import torch
 
 from callbacks.termination import TERMINATED
 from lightning_modules.checkpoint_files import is_whole, read_whole
-from tests.faults.outcome import samples, saved_step
+from tests.faults.outcome import lost_steps, samples, saved_step
 from tests.faults.workload import EVERY_N_STEPS, MAX_STEPS, Mode, Workload, require
 
 _POINTS = "tests.faults.points."
@@ -27,17 +27,12 @@ def _killed(
     ended = load.runner(mode).fit(name, load.settings(mode, fault, rank))
     if ended.statuses[rank] != -number:
         raise AssertionError(f"rank {rank} ended with {ended.statuses}: {ended.output[-2000:]}")
-    lost = _lost(load.folder / name)
+    lost = lost_steps(load.folder / name)
     require(load.go_on(name, mode), [0] * mode.processes)
     load.require_same(name, mode)
     if not 0 <= lost <= EVERY_N_STEPS:
         raise AssertionError(f"lost {lost} steps")
     return lost
-
-
-def _lost(folder: Path) -> int:
-    """Steps to be done again, the one in hand included."""
-    return samples(folder, 0).reached + 1 - saved_step(folder)
 
 
 def killed_at_a_random_moment(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
@@ -73,7 +68,7 @@ def one_of_two_dies(load: Workload, name: str, mode: Mode, rng: np.random.Genera
     other = ended.statuses[1 - rank]
     if ended.statuses[rank] != -signal.SIGKILL or other in (0, -signal.SIGKILL) or ended.seconds > 60:
         raise AssertionError(f"ended with {ended.statuses} after {ended.seconds:.0f} s")
-    lost = _lost(load.folder / name)
+    lost = lost_steps(load.folder / name)
     require(load.go_on(name, mode), [0, 0])
     load.require_same(name, mode)
     return lost
@@ -87,7 +82,7 @@ def asked_to_stop(load: Workload, name: str, mode: Mode, rng: np.random.Generato
     settings = load.settings(mode, _fault("AtCall", count=count, number=number), rank=0)
     ended = load.runner(mode).fit(name, settings)
     require(ended, [TERMINATED] + [0] * (mode.processes - 1))
-    lost = _lost(load.folder / name)
+    lost = lost_steps(load.folder / name)
     if lost != 0 or "go on with --ckpt_path last" not in ended.output:
         raise AssertionError(f"lost {lost} steps: {ended.output[-2000:]}")
     require(load.go_on(name, mode), [0] * mode.processes)
@@ -108,7 +103,7 @@ def last_checkpoint_damaged(load: Workload, name: str, mode: Mode, rng: np.rando
         last.write_bytes(content)
     else:
         last.write_bytes(content[:where])
-    lost = _lost(load.folder / name)
+    lost = lost_steps(load.folder / name)
     ended = load.go_on(name, mode)
     require(ended, [0] * mode.processes)
     if "going on from" not in ended.output:
@@ -124,7 +119,7 @@ def other_number_of_processes(load: Workload, name: str, mode: Mode, rng: np.ran
     fault = _fault("AtPoint", event="backward", count=int(rng.integers(4, MAX_STEPS)))
     load.runner(then).fit(name, load.settings(then, fault))
     folder = load.folder / name
-    lost, start = _lost(folder), saved_step(folder)
+    lost, start = lost_steps(folder), saved_step(folder)
     refused = load.settings(now)
     refused["data"]["init_args"]["batch_size"] = 20
     ended = load.go_on(name, now, refused)
@@ -170,7 +165,7 @@ def no_room_on_the_disk(load: Workload, name: str, mode: Mode, rng: np.random.Ge
     assert all(is_whole(path) for path in checkpoints.glob("*.ckpt"))
     for path in checkpoints.glob("*.tmp"):
         path.unlink()  # there is room again
-    lost = _lost(load.folder / (name + "-stop"))
+    lost = lost_steps(load.folder / (name + "-stop"))
     require(load.go_on(name + "-stop", mode), [0] * mode.processes)
     load.require_same(name + "-stop", mode)
     return lost

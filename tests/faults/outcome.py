@@ -53,6 +53,11 @@ def saved_step(folder: Path) -> int:
     return 0
 
 
+def lost_steps(folder: Path) -> int:
+    """Steps that a resume would have to do again, the one in hand included."""
+    return samples(folder, 0).reached + 1 - saved_step(folder)
+
+
 def differences(
     folder: Path, whole: Path, processes: int, checkpoints: Sequence[str] = ("last", "best")
 ) -> list[str]:

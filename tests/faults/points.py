@@ -112,3 +112,16 @@ def _audit(event: str, react: Callable[..., None]) -> None:
             react(*arguments)
 
     sys.addaudithook(hook)
+
+
+class ServerDies(Fault):
+    """Kills another process when the n-th step has ended."""
+
+    def __init__(self, pid: int, count: int) -> None:
+        self._pid, self._left = pid, count
+
+    def reached(self, event: str) -> None:
+        if event == "step":
+            self._left -= 1
+            if self._left == 0:
+                os.kill(self._pid, signal.SIGKILL)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import wandb
 import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -100,7 +101,10 @@ class Runner:
                 TORCHELASTIC_RUN_ID="faults",
             )
         rank_zero_only.rank = rank
-        main(command)
+        try:
+            main(command)
+        finally:
+            wandb.teardown()  # what W&B does itself where a process ends in the usual way
 
 
 def _fork(body: Callable[[], None]) -> int:

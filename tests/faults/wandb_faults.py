@@ -1,6 +1,7 @@
 """W&B in trouble: training goes on and says so, and the curves have neither hole nor repeat."""
 
 import csv
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from callbacks.wandb_segments import STEP, logged_lines
+from tests.faults.outcome import lost_steps
+from tests.faults.wandb_server import serve
 from tests.faults.workload import Mode, Workload, require
 
 
@@ -35,7 +38,7 @@ def _require_axis(folder: Path) -> None:
 
 def training_killed(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
     """Twice killed and twice resumed under one run id."""
-    folder = load.folder / name
+    folder, lost = load.folder / name, 0
     for start in range(2):
         fault = {
             "class_path": "tests.faults.points.AtPoint",
@@ -44,11 +47,12 @@ def training_killed(load: Workload, name: str, mode: Mode, rng: np.random.Genera
         settings = _settings(load, mode, "offline", fault)
         ended = load.go_on(name, mode, settings) if start else load.runner(mode).fit(name, settings)
         assert ended.statuses[0] == -signal.SIGKILL, ended.output[-2000:]
+        lost += lost_steps(folder)
     require(load.go_on(name, mode, _settings(load, mode, "offline")), [0] * mode.processes)
     assert len(list((folder / "wandb").glob("offline-run-*"))) == 3
     load.require_same(name, mode)
     _require_axis(folder)
-    return 0
+    return lost
 
 
 def no_key(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
@@ -81,4 +85,23 @@ def no_folder(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -
     if "metrics.csv alone goes on" not in ended.output:
         raise AssertionError(f"it was not said: {ended.output[-2000:]}")
     load.require_same(name, mode)
+    return 0
+
+
+def network_goes_away(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
+    """The server dies in the middle of training, which ends no later for it than it is told to wait."""
+    server, address = serve()
+    fault = {
+        "class_path": "tests.faults.points.ServerDies",
+        "init_args": {"pid": server, "count": int(rng.integers(3, 9))},
+    }
+    online = {"WANDB_BASE_URL": address, "WANDB_API_KEY": "f" * 40, "WANDB_FINISH_TIMEOUT": "2"}
+    ended = load.runner(mode, **online).fit(name, _settings(load, mode, "online", fault))
+    require(ended, [0] * mode.processes)
+    assert os.waitstatus_to_exitcode(os.waitpid(server, 0)[1]) == -signal.SIGKILL
+    if "Some run data will not be synced" not in ended.output:
+        raise AssertionError(f"it was not said: {ended.output[-2000:]}")
+    assert list((load.folder / name / "wandb").glob("run-*")), "it was offline from the start"
+    load.require_same(name, mode)
+    _require_axis(load.folder / name)
     return 0
