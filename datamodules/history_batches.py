@@ -13,7 +13,6 @@ from datamodules.history_files import UserHistories
 from datamodules.packing import PackedBatch, pack
 from datamodules.prompt_settings import PromptSettings
 from datamodules.prompt_writer import PromptWriter
-from datamodules.prompts import Template
 from datamodules.tokenization import PieceEncoder
 
 _ROWS_PER_CHECK = 1 << 14
@@ -60,7 +59,7 @@ class HistoryCollate:
         self.answers = encoder.responses(titles)
         self._histories = histories
         self._examples = _examples(histories, prompts.max_history)
-        template = Template.parse(prompts.templates[0])
+        template = prompts.parsed(tokenizer)[0]
         self._writer = PromptWriter(encoder, titles, [template], prompts.max_length, seed=0)
 
     def __call__(self, rows: list[int]) -> HistoryBatch:

@@ -45,12 +45,11 @@ class PreferenceWriter:
         """
         counts = np.array([len(row.responses) for row in rows])
         begin = np.cumsum(counts) - counts
-        tokens, index = self._encoder.distinct(
-            [text for row in rows for text in row.responses] + [row.prompt for row in rows]
-        )
-        pieces = Ragged.of([*tokens, self._encoder.bos, [self._encoder.eos]])
-        of_response, of_prompt = index[: counts.sum()], index[counts.sum() :]
-        responses, lengths = pieces.joined(_pairs(of_response, -1))
+        responses, of_response = self._encoder.distinct([text for row in rows for text in row.responses])
+        openings, of_prompt = self._encoder.distinct([row.prompt for row in rows], opening=True)
+        of_prompt += len(responses)
+        pieces = Ragged.of([*responses, *openings, self._encoder.bos, [self._encoder.eos]])
+        answers, lengths = pieces.joined(_pairs(of_response, -1))
         kept = self._kept(rows, pieces.lengths[of_prompt], np.maximum.reduceat(lengths, begin))
         bos = np.full(len(rows), len(self._encoder.bos))
         prompts = pieces.joined(_pairs(-2, of_prompt), np.stack([bos, kept], axis=1))
@@ -62,7 +61,7 @@ class PreferenceWriter:
                 "id": ids,
                 "user": ids,
                 "prompt": list_array(*prompts),
-                "responses": list_array(responses, np.add.reduceat(lengths, begin)),
+                "responses": list_array(answers, np.add.reduceat(lengths, begin)),
                 "lengths": list_array(lengths.astype(np.int32), counts),
                 "first_item": first,
             }

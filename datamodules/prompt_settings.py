@@ -4,8 +4,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerBase
+
 from datamodules.errors import InputError
-from datamodules.prompts import FILM_TEMPLATES
+from datamodules.prompts import FILM_TEMPLATES, Template
 
 _FILE = "prompts.json"
 
@@ -16,13 +18,24 @@ class PromptSettings:
 
     Attributes:
         templates: Templates with `{history}` and `{candidates}`.
+        chat: Whether they stand in the tokenizer's chat template.
         max_history: Most recent items that are kept.
         max_length: Most tokens of a prompt with its longest response; the oldest history items go first.
     """
 
     templates: tuple[str, ...] = FILM_TEMPLATES
+    chat: bool = False
     max_history: int = 10
     max_length: int = 512
+
+    def parsed(self, tokenizer: PreTrainedTokenizerBase) -> list[Template]:
+        """The templates, ready to be filled in.
+
+        Raises:
+            InputError: A placeholder or the chat template is missing.
+        """
+        templates = [Template.parse(text) for text in self.templates]
+        return [template.as_chat(tokenizer) for template in templates] if self.chat else templates
 
     def write(self, folder: Path) -> None:
         """Writes `prompts.json`."""

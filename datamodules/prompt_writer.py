@@ -31,8 +31,7 @@ class PromptWriter:
     ) -> None:
         pieces = [encoder.separator + tokens for tokens in encoder.titles(titles)]
         for template in templates:
-            first, *rest = encoder.segments(template.segments)
-            pieces += [[*encoder.bos, *first], *rest]
+            pieces += encoder.template(template)
         pieces.append([])
         self._tokens = Ragged.of(pieces)
         self._longest_line = int(self._tokens.lengths[: len(titles)].max())

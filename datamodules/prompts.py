@@ -1,6 +1,8 @@
 """Prompt templates: text around a history and a list of candidates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from transformers import PreTrainedTokenizerBase
 
 from datamodules.errors import InputError
 
@@ -20,11 +22,18 @@ class Template:
 
     A title is one line (`fold_title`), so a line break separates titles whatever they contain, and text in a
     title that looks like a placeholder or a special token stays text.
+
+    Attributes:
+        before_history: First segment.
+        before_candidates: Second segment.
+        after_candidates: Third segment; the answer follows.
+        chat: Special tokens in the segments are meant as such, and there is no other BOS than theirs.
     """
 
     before_history: str
     before_candidates: str
     after_candidates: str
+    chat: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "Template":
@@ -43,7 +52,26 @@ class Template:
         ):
             raise InputError(f"template {text!r} must hold {HISTORY} once and, after it, {CANDIDATES} once")
         before, rest = text.split(HISTORY)
-        return cls(before, *rest.split(CANDIDATES))
+        between, after = rest.split(CANDIDATES)
+        return cls(before, between, after)
+
+    def as_chat(self, tokenizer: PreTrainedTokenizerBase) -> "Template":
+        """Puts the prompt into a user's turn, up to where the assistant begins to answer.
+
+        Args:
+            tokenizer: Brings the chat template.
+
+        Raises:
+            InputError: It has none, or one that leaves a placeholder out.
+        """
+        if tokenizer.chat_template is None:
+            raise InputError(
+                f"the tokenizer {tokenizer.name_or_path!r} has no chat template: set data.chat to false"
+            )
+        text = self.before_history + HISTORY + self.before_candidates + CANDIDATES + self.after_candidates
+        turn = [{"role": "user", "content": text}]
+        chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        return replace(Template.parse(chat), chat=True)
 
     @property
     def segments(self) -> tuple[str, str, str]:

@@ -46,6 +46,7 @@ class RecommendationDataModule(StoredDataModule):
         batch_size: Prompts per device and step in training.
         eval_batch_size: Prompts per device and step in validation, test and prediction.
         templates: Prompt templates with `{history}` and `{candidates}`; one is drawn per example.
+        chat: Put the prompt into the tokenizer's chat template, as a user's turn.
         min_history: Fewest items before a target.
         max_history: Most recent items that are kept.
         candidates: Where the lists come from; None re-draws them uniformly per example, whatever the source brings.
@@ -69,6 +70,7 @@ class RecommendationDataModule(StoredDataModule):
         batch_size: int = 32,
         eval_batch_size: int = 64,
         templates: list[str] = list(FILM_TEMPLATES),  # noqa: B006 - jsonargparse shows the default; never changed
+        chat: bool = False,
         min_history: int = 3,
         max_history: int = 10,
         candidates: Candidates | None = None,
@@ -103,6 +105,7 @@ class RecommendationDataModule(StoredDataModule):
         self._tokenizer_name = tokenizer
         self._title_tokens = title_tokens
         self._templates = templates
+        self._chat = chat
         self._rules = ExampleRules(min_history, max_history, seed)
         self._num_candidates = num_candidates
         self._max_length = max_length
@@ -118,7 +121,7 @@ class RecommendationDataModule(StoredDataModule):
             self.source.fingerprint(self.cache_dir),
             self._tokenizer_name,
             self._title_tokens,
-            self._templates,
+            [*self._templates, self._chat],
             [self._rules.min_history, self._rules.max_history, self._num_candidates, self._max_length],
             repr(self.candidates),
             self.max_examples,
@@ -129,7 +132,7 @@ class RecommendationDataModule(StoredDataModule):
     @property
     def prompt_settings(self) -> PromptSettings:
         """What shapes a prompt, for whoever uses the trained model."""
-        return PromptSettings(tuple(self._templates), self._rules.max_history, self._max_length)
+        return PromptSettings(tuple(self._templates), self._chat, self._rules.max_history, self._max_length)
 
     def _fetch(self) -> None:
         self.source.prepare(self.cache_dir)
@@ -165,8 +168,8 @@ class RecommendationDataModule(StoredDataModule):
     def _build(self, folder: Path) -> dict[str, int | str]:
         corpus = self.source.load(self.cache_dir, self._rules)
         examples = corpus.examples
-        templates = [Template.parse(text) for text in self._templates]
         tokenizer = self._make_tokenizer(corpus.titles)
+        templates = self.prompt_settings.parsed(tokenizer)
         writer = PromptWriter(PieceEncoder(tokenizer), corpus.titles, templates, self._max_length, self._seed)
         kept = {split: self._write_split(folder, split, corpus, writer) for split in SPLITS}
         report = {

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from datamodules.errors import InputError
 from datamodules.pretrained import cannot_load, location
+from datamodules.prompts import Template
 
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"
 _SEPARATOR = "\n"
@@ -89,8 +90,8 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(repr((vocabulary, specials)).encode()).hexdigest()[:16]
 
 
-def _core_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """Copies the library's own tokenizer, set to see no special token in a text and to cut and pad nothing.
+def _core_of(tokenizer: PreTrainedTokenizerBase, special: bool) -> Tokenizer:
+    """Copies the library's own tokenizer, set to cut and pad nothing, and to see special tokens in a text or not.
 
     Called by itself it takes half the time: what `transformers` adds to every text, nobody reads here.
     """
@@ -99,7 +100,7 @@ def _core_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
             f"{type(tokenizer).__name__} is no fast tokenizer: convert it and save it with its tokenizer.json"
         )
     core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    core.encode_special_tokens = True
+    core.encode_special_tokens = not special
     core.no_truncation()
     core.no_padding()
     return core
@@ -114,32 +115,61 @@ class PieceEncoder:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._core = _core_of(tokenizer)
+        self._cores = {special: _core_of(tokenizer, special) for special in (False, True)}
         self.bos: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self.eos: int = tokenizer.eos_token_id
-        self.separator = self._encode([_SEPARATOR])[0]
+        # SentencePiece puts a space before a text's first word, which is wrong behind other text.
+        self._spaced = tokenizer.convert_ids_to_tokens(self.openings(["a"])[0]) != ["a"]
+        self.separator = self.segments([_SEPARATOR])[0]
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self._core.encode_batch_fast(texts, add_special_tokens=False)
+    def openings(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+        """Encodes texts that begin a prompt, BOS apart.
+
+        Args:
+            texts: The texts.
+            special: Whether special tokens may stand in them; else they are text.
+        """
+        encodings = self._cores[special].encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def distinct(self, texts: Sequence[str]) -> tuple[list[list[int]], NDArray[np.int64]]:
-        """Encodes texts as they are, each that repeats once: titles and prompts do, and encoding is what takes time.
+    def distinct(
+        self, texts: Sequence[str], opening: bool = False
+    ) -> tuple[list[list[int]], NDArray[np.int64]]:
+        """Encodes texts, each that repeats once: titles and prompts do, and encoding is what takes time.
+
+        Args:
+            texts: The texts.
+            opening: Whether they begin a prompt; else they stand behind other text.
 
         Returns:
             Tokens of the distinct texts, and for every text the index of its own, shape [len(texts)].
         """
         number: dict[str, int] = {}
         index = [number.setdefault(text, len(number)) for text in texts]
-        return self._encode(list(number)), np.array(index, dtype=np.int64)
+        encode = self.openings if opening else self.segments
+        return encode(list(number)), np.array(index, dtype=np.int64)
 
-    def segments(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encodes template segments as they are."""
-        return self._encode(texts)
+    def segments(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+        """Encodes texts that stand behind other text; arguments as in `openings`."""
+        if not self._spaced:
+            return self.openings(texts, special)
+        # Behind something that merges with nothing the text begins with, and without it.
+        before = ["a" if text[:1].isspace() else "\n" for text in texts]
+        lengths = {
+            anchor: len(tokens) for anchor, tokens in zip("a\n", self.openings(["a", "\n"]), strict=True)
+        }
+        joined = self.openings([anchor + text for anchor, text in zip(before, texts, strict=True)], special)
+        return [tokens[lengths[anchor] :] for anchor, tokens in zip(before, joined, strict=True)]
+
+    def template(self, template: Template) -> list[list[int]]:
+        """Encodes a template's three segments, the first with BOS."""
+        first, *rest = template.segments
+        opening = self.openings([first], template.chat)[0]
+        return [opening if template.chat else [*self.bos, *opening], *self.segments(rest, template.chat)]
 
     def titles(self, titles: Sequence[str]) -> list[list[int]]:
         """Encodes titles with a leading space, as they stand on a line and after the prompt."""
-        return self._encode([f" {title}" for title in titles])
+        return self.segments([f" {title}" for title in titles])
 
     def responses(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Encodes answers: the title's tokens and EOS."""

@@ -8,6 +8,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from datamodules.errors import InputError
+
 POLICY, REFERENCE = "policy", "reference"
 
 Identity = dict[str, Any]
@@ -97,7 +99,18 @@ class LoRA:
     )
 
     def apply(self, model: PreTrainedModel) -> PeftModel:
-        """Adds the trained adapter and freezes the base."""
+        """Adds the trained adapter and freezes the base.
+
+        Raises:
+            InputError: The model lacks a layer that is to be adapted; PEFT would adapt the others and say nothing.
+        """
+        linear = {
+            name.rpartition(".")[2] for name, part in model.named_modules() if not list(part.children())
+        }
+        if unknown := sorted({name.rpartition(".")[2] for name in self.target_modules} - linear):
+            raise InputError(
+                f"lora.target_modules names {', '.join(unknown)} and the model's layers are {', '.join(sorted(linear))}"
+            )
         return get_peft_model(model, self.config(), adapter_name=POLICY)
 
     def config(self) -> LoraConfig:

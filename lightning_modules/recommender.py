@@ -62,8 +62,9 @@ class LanguageModelRecommender(TrainedRankingModule):
         model = self.language_model.build(tokenizer)
         if self.lora is None and not all(weight.is_floating_point() for weight in model.parameters()):
             raise InputError("quantised weights cannot be trained: set model.lora, or leave quantization out")
-        if isinstance(data, StoredDataModule):
-            data.require_context(model.config.get_text_config().max_position_embeddings)
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        if isinstance(data, StoredDataModule) and limit is not None:
+            data.require_context(limit)
         if self.gradient_checkpointing:
             # The reentrant kind loses gradients of frozen inputs and lets ranks drift apart.
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -27,9 +27,10 @@ from datamodules import InputError
 from datamodules.packing import pack
 from datamodules.tokenization import load_tokenizer
 from lightning_modules import LoRA, PretrainedLM
+from lightning_modules.checkpoints import require_same_model
 from lightning_modules.language_model import causal_lm
 from lightning_modules.scoring import response_log_probs
-from tests.cli import supervised
+from tests.cli import run, supervised, weights
 from tests.lightning_modules.architectures import (
     llama3_tokenizer,
     qwen_tokenizer,
@@ -220,6 +221,41 @@ def test_a_torn_gguf_file_is_one_line(tokenizer: PreTrainedTokenizerBase) -> Non
         PretrainedLM("./weights.gguf").build(tokenizer)
 
 
+def adapted(tiny_folder: Path, folder: Path, **model) -> dict:
+    settings = language_model(supervised(tiny_folder), folder, **model)
+    settings["model"]["init_args"]["lora"] = {"rank": 1}
+    settings["data"]["init_args"].update(max_length=1024, max_val_examples=4, max_test_examples=4)
+    settings["trainer"].update(max_steps=1, val_check_interval=1)
+    return settings
+
+
+def test_a_checkpoint_is_refused_on_another_base_or_other_adapters(tiny_folder: Path, capsys) -> None:
+    """Loaded without strictness it would restore what has the same name and shape, which is wrong here too."""
+    folder, other = save_tiny("llama3", Path("model")), save_tiny("llama3", Path("other"))
+    checkpoint = str(run("fit", "trained", adapted(tiny_folder, folder)) / "checkpoints/last.ckpt")
+    line = fails(capsys, "test", "trained", adapted(tiny_folder, other), "--ckpt_path", checkpoint)
+    assert "model is 'model' there and 'other' here" in line
+    settings = adapted(tiny_folder, folder)
+    settings["model"]["init_args"]["lora"]["target_modules"] = ["q_proj"]
+    line = fails(capsys, "test", "trained", settings, "--ckpt_path", checkpoint)
+    assert "lora_target_modules is ['q_proj', 'k_proj'" in line
+
+
+@pytest.mark.parametrize("change", [{"revision": "v2"}, {"dtype": "bfloat16"}, {"quantization": "nf4"}])
+def test_a_checkpoint_is_refused_where_the_base_was_loaded_in_another_way(change: dict) -> None:
+    (name,) = change
+    trained, asked = PretrainedLM("model", **change).identity(), PretrainedLM("model").identity()
+    with pytest.raises(InputError, match=f"of another model: {name} is '.*' there and .* here: use"):
+        require_same_model(trained, asked, "the checkpoint")
+
+
+def test_a_layer_to_adapt_that_is_not_there_is_refused(tiny_folder: Path, capsys) -> None:
+    settings = adapted(tiny_folder, save_tiny("llama3", Path("model")))
+    settings["model"]["init_args"]["lora"]["target_modules"] = ["q_proj", "c_attn"]
+    line = fails(capsys, "fit", "layers", settings)
+    assert "lora.target_modules names c_attn and the model's layers are" in line
+
+
 needs_bitsandbytes = pytest.mark.skipif(
     find_spec("bitsandbytes") is None, reason="the package bitsandbytes is not installed"
 )
@@ -254,3 +290,19 @@ def test_quantised_weights_need_adapters(tiny_folder: Path, capsys) -> None:
     folder = save_tiny("llama3", Path("model"), hidden_size=64, intermediate_size=128)
     settings = language_model(supervised(tiny_folder), folder, quantization="nf4")
     assert "quantised weights cannot be trained: set model.lora" in fails(capsys, "fit", "q", settings)
+
+
+@needs_bitsandbytes
+def test_a_paged_optimiser_comes_from_the_config_and_resumes(tiny_folder: Path) -> None:
+    """On a CPU bitsandbytes warns and keeps the states in memory that is not paged."""
+    settings = adapted(
+        tiny_folder,
+        save_tiny("llama3", Path("model"), hidden_size=64, intermediate_size=128),
+        quantization="nf4",
+    )
+    paged = {"class_path": "bitsandbytes.optim.PagedAdamW8bit", "init_args": {"lr": 1.0e-2}}
+    settings["model"]["init_args"]["optimizer"] = paged
+    first = weights(run("fit", "paged", settings) / "checkpoints/last.ckpt")
+    settings["trainer"]["max_steps"] = 2
+    second = weights(run("fit", "paged", settings, "--ckpt_path", "last") / "checkpoints/last.ckpt")
+    assert not any(torch.equal(first[name], second[name]) for name in first if "lora_B" in name)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from datamodules.packing import pack
+from lightning_modules import scoring
 from lightning_modules.language_model import causal_lm
 from lightning_modules.scoring import hidden_states, response_log_probs, token_log_probs
 
@@ -143,3 +144,30 @@ def test_scores_are_in_float32_under_bfloat16() -> None:
         mixed = response_log_probs(model, batch)
     assert mixed.dtype == torch.float32
     assert not torch.equal(mixed, exact)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "autocast", "tolerance"), [(torch.float64, False, 1e-6), (torch.float32, True, 0.02)]
+)
+@pytest.mark.parametrize("most", [1, 7 * VOCABULARY, 10**6])
+def test_logits_in_parts_give_the_same_scores_and_gradients(
+    most: int, dtype: torch.dtype, autocast: bool, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row at a time, seven, or all at once; a row is projected alone in the backward pass too."""
+    model = llama(dtype)
+    packed = pack(*ragged_batch())
+
+    def scores_and_gradients() -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            scores = response_log_probs(model, packed)
+        return [scores.detach(), *torch.autograd.grad(scores.pow(2).sum(), list(model.parameters()))]
+
+    expected = scores_and_gradients()
+    monkeypatch.setattr(scoring, "_MOST_LOGITS", most)
+    rows: list[int] = []
+    model.lm_head.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0].shape[0]))
+    for whole, parts in zip(expected, scores_and_gradients(), strict=True):
+        assert (parts - whole).norm() <= tolerance * whole.norm()
+    used = len(packed.source)
+    assert max(rows) == min(max(1, most // VOCABULARY), used)
+    assert sum(rows) == (used if most == 10**6 else 2 * used)

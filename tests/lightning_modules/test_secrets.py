@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import wandb
 
-from tests.cli import config, run
+from tests.cli import config, end_wandb, run
 
 KEY, TOKEN, PASSWORD = "0123456789abcdef" * 2 + "01234567", "hf_PlantedPlantedPlanted", "ghp_PlantedPassword"
 
@@ -28,7 +27,7 @@ def test_no_byte_of_a_run_holds_a_secret(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Keys in the environment, a password in the address that git pulls from."""
-    wandb.teardown()  # W&B's service has the environment of its start
+    end_wandb()  # W&B's service has the environment of its start
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
@@ -38,7 +37,7 @@ def test_no_byte_of_a_run_holds_a_secret(
     settings = config(tiny_folder)
     settings["wandb"]["mode"] = "offline"
     folder = run("fit", "secret", settings)
-    wandb.teardown()
+    end_wandb()
 
     searched = 0
     for path, content in _contents(folder):
