@@ -156,7 +156,7 @@ def test_a_response_that_leaves_no_room_names_its_line(files) -> None:
         ('{"prompt": "a", "chosen": "b", "rej', "Invalid control character"),
         ("3", "'3' is not an object"),
         (
-            '{"prompt": "\\ud83c\\udfac", "chosen": "b", "rejected": ["\\uD800"]}',
+            '{"prompt": "a", "chosen": "b", "rejected": ["\\uD800"]}',
             r"'\\ud800' is half a character",
         ),
         ("[" * 100_000, "maximum recursion depth exceeded"),
