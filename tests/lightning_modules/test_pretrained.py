@@ -18,6 +18,7 @@ from transformers import (
     MixtralConfig,
     MptConfig,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     RwkvConfig,
     T5Config,
@@ -25,7 +26,7 @@ from transformers import (
 
 from datamodules import InputError
 from datamodules.packing import pack
-from datamodules.tokenization import load_tokenizer
+from datamodules.tokenization import PieceEncoder, load_tokenizer
 from lightning_modules import LoRA, PretrainedLM
 from lightning_modules.checkpoints import require_same_model
 from lightning_modules.language_model import causal_lm
@@ -35,6 +36,7 @@ from tests.lightning_modules.architectures import (
     llama3_tokenizer,
     qwen_tokenizer,
     save_tiny,
+    tiny_model,
     tiny_tokenizer,
 )
 from tests.lightning_modules.test_cli import fails
@@ -254,6 +256,45 @@ def test_a_layer_to_adapt_that_is_not_there_is_refused(tiny_folder: Path, capsys
     settings["model"]["init_args"]["lora"]["target_modules"] = ["q_proj", "c_attn"]
     line = fails(capsys, "fit", "layers", settings)
     assert "lora.target_modules names c_attn and the model's layers are" in line
+
+
+def write_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Writes a Qwen2 model and its tokenizer as llama.cpp would, in float32."""
+    gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
+    config, core = model.config, json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    writer = gguf.GGUFWriter(path, "qwen2")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(sorted(core["vocab"], key=core["vocab"].get))
+    writer.add_token_merges([" ".join(pair) for pair in core["merges"]])
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config.num_hidden_layers)
+    for name, weight in model.state_dict().items():
+        if name != "lm_head.weight":  # tied
+            writer.add_tensor(names.get_name(name, (".weight", ".bias")), weight.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_is_a_model_and_a_tokenizer() -> None:
+    tokenizer = qwen_tokenizer()
+    model = tiny_model("qwen2.5", tokenizer)
+    write_gguf(model, tokenizer, Path("tiny.gguf"))
+    loaded = load_tokenizer("./tiny.gguf")
+    texts = ["Toy Story", "Ünïcode 🎬"]
+    assert PieceEncoder(loaded).titles(texts) == PieceEncoder(tokenizer).titles(texts)
+    batch = pack(*ragged_batch())
+    again = PretrainedLM("./tiny.gguf").build(loaded)
+    torch.testing.assert_close(response_log_probs(again, batch), response_log_probs(model, batch))
 
 
 needs_bitsandbytes = pytest.mark.skipif(
