@@ -7,30 +7,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wandb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callbacks.wandb_run import WandbRun
 from callbacks.wandb_segments import STEP, logged_lines
-from tests.cli import end_wandb
 
 RUN_ID = "0a1b2c3d"
+
+
+def _end_service() -> None:
+    """In earnest every start is a process, with a service of its own."""
+    wandb.finish()
+    wandb.teardown()
 
 
 @pytest.fixture(autouse=True)
 def _ends() -> Iterator[None]:
     yield
-    end_wandb()
+    _end_service()
 
 
 def started(folder: Path, training: bool = True) -> WandbRun:
-    end_wandb()  # in earnest every start is a process, with a service of its own
+    _end_service()
     return WandbRun(str(folder), RUN_ID, "offline", "project", "name", training)
 
 
 def ended(folder: Path, date: str) -> None:
     """Ends a start and dates it back: two starts in one second would share a folder."""
-    end_wandb()
+    _end_service()
     *_, segment = sorted(folder.glob("wandb/offline-run-*"))
     segment.rename(segment.with_name(f"offline-run-{date}-{RUN_ID}"))
 
@@ -47,7 +53,7 @@ def segment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for step in range(120):
         log.log_metrics(many(step), step=step)
     log.finalize("success")
-    end_wandb()
+    _end_service()
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
     return path
 
@@ -92,7 +98,7 @@ def test_a_resume_leaves_out_what_was_logged_and_fills_what_was_lost(tmp_path: P
     for step in (5, 7, 9, 11):
         third.log_metrics({"a": float(step)}, step=step)
     third.save()
-    end_wandb()
+    _end_service()
     lines = logged_lines(tmp_path, RUN_ID)
     assert [(line[STEP], line["a"]) for line in lines] == [(step, step) for step in (1, 3, 5, 7, 9, 11)]
 
@@ -101,7 +107,7 @@ def test_a_result_of_a_test_is_no_point_of_the_curves(tmp_path: Path) -> None:
     log = started(tmp_path, training=False)
     log.log_metrics({"test/mrr": 0.5}, step=12)
     log.save()
-    end_wandb()
+    _end_service()
     (line,) = logged_lines(tmp_path, RUN_ID)
     assert line["test/mrr"] == 0.5
     assert STEP not in line

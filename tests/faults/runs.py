@@ -6,6 +6,7 @@ environment, as torchrun does it.
 
 import contextlib
 import ctypes
+import faulthandler
 import os
 import signal
 import socket
@@ -21,6 +22,9 @@ import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_modules.cli import main
+
+# How often a second the processes are looked at.
+_LOOKS = 50
 
 
 @dataclass
@@ -88,6 +92,7 @@ class Runner:
         output = os.open(f"output-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        faulthandler.enable()  # SIGABRT prints where every thread is
         os.environ.update(self.environment)
         if self.processes > 1:
             os.environ.update(
@@ -136,33 +141,36 @@ def _die_with_the_parent() -> None:
 
 
 def _wait(pids: list[int], alone: bool) -> Ended:
-    """Waits for all; what takes five minutes, or two after another has ended, has hung and is killed."""
+    """Waits for all; what takes five minutes, or two after another has ended, has hung and is made to say where.
+
+    Time is counted in looks: a machine that is put to sleep has not hung.
+    """
     left = dict(enumerate(pids))
     statuses = [0] * len(pids)
-    start, first = time.monotonic(), None
+    looks = looks_at_first = 0
     while left:
         for rank, pid in list(left.items()):
             found, raw = os.waitpid(pid, os.WNOHANG)
             if found:
                 statuses[rank] = os.waitstatus_to_exitcode(raw)
                 del left[rank]
-                first = first or time.monotonic()
+                looks_at_first = looks_at_first or looks
                 _end_group(pid)
                 if alone and statuses[rank] < 0:
                     for other in left.values():
                         _end_group(other)
-        now = time.monotonic()
-        if now - start > 300 or (first and now - first > 120):
+        if looks > 300 * _LOOKS or (looks_at_first and looks - looks_at_first > 120 * _LOOKS):
             for other in left.values():
-                _end_group(other)
-        time.sleep(0.02)  # only how often is looked; nothing depends on it
-    return Ended(statuses, time.monotonic() - (first or 0), "")
+                _end_group(other, signal.SIGABRT)
+        looks += 1
+        time.sleep(1 / _LOOKS)  # only how often is looked; nothing depends on it
+    return Ended(statuses, (looks - looks_at_first) / _LOOKS, "")
 
 
-def _end_group(pid: int) -> None:
+def _end_group(pid: int, number: int = signal.SIGKILL) -> None:
     """Ends a process and its loaders' workers."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, number)
 
 
 def _free_port() -> int:
