@@ -1,11 +1,15 @@
 """FlexAttention's block mask against the dense one; the kernel itself needs CUDA, its eager form runs here."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn.attention.flex_attention import create_mask
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from datamodules.packing import dense_mask, pack
+from datamodules.tokenization import learn_tokenizer
+from lightning_modules import PretrainedLM
 from lightning_modules.attention import FLEX, block_mask
 from lightning_modules.scoring import response_log_probs
 from tests.lightning_modules.test_scoring import ragged_batch
@@ -46,3 +50,12 @@ def test_log_probs_are_those_of_sdpa(model_class, config) -> None:
             model.set_attn_implementation(implementation)
             found[implementation] = response_log_probs(model, packed)
     torch.testing.assert_close(found[FLEX], found["sdpa"], rtol=0, atol=1e-5)
+
+
+def test_a_pretrained_model_takes_it_as_a_setting(tmp_path: Path) -> None:
+    tokenizer = learn_tokenizer(["a b c"])
+    tokenizer.save_pretrained(tmp_path)
+    LlamaForCausalLM(LlamaConfig(**{**SIZES, "vocab_size": len(tokenizer)})).save_pretrained(tmp_path)
+    with torch.compiler.set_stance("force_eager"):
+        model = PretrainedLM(str(tmp_path), flex_attention=True).build(tokenizer)
+    assert model.config._attn_implementation == FLEX
