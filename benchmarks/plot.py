@@ -34,7 +34,9 @@ def draw(results: dict[str, Points], path: Path) -> None:
     for row, (model, points) in zip(axes, results.items(), strict=True):
         _panel(row[0], points, "s", f"{model}: one preference step", "seconds")
         _panel(row[1], points, "mb", f"{model}: peak memory", "GB")
-    figure.tight_layout()
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels))
+    figure.tight_layout(rect=(0, 0.13 / len(results), 1, 1))
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -63,7 +65,6 @@ def _panel(axes: Axes, points: Points, unit: str, title: str, label: str) -> Non
     axes.margins(y=0.2)
     axes.set(title=title, xlabel="negatives per prompt, K", ylabel=label, xticks=negatives, ylim=(0, None))
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
 
 
 def main() -> None:

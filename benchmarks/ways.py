@@ -80,7 +80,7 @@ def ours_cached(workload: Workload) -> Step:
     step = ours(workload)
     data = workload.data_module()
     module = step.trained
-    module.reference = KnownReference(module.reference(workload.batch(data).packed))  # type: ignore[operator]
+    module.reference = KnownReference(module.reference(workload.batch(data)))  # type: ignore[operator]
     return step
 
 

@@ -57,6 +57,7 @@ class Workload:
         data = RecommendationDataModule(
             MovieLens100k() if self.data is None else RecBoleSource(self.data),
             tokenizer=tokenizer,
+            title_tokens=tokenizer is None,  # as in the quickstart
             num_negatives=self.num_negatives,
             batch_size=self.batch_size,
             cache_dir=self.cache_dir,

@@ -1,6 +1,7 @@
 """Callbacks: they read what a step returned, log the diagnosis, and never change weights."""
 
 from callbacks.adapter_export import AdapterExport
+from callbacks.best_checkpoint import BestCheckpoint
 from callbacks.boundary_proportion import BoundaryProportion
 from callbacks.finite_loss import FiniteLoss
 from callbacks.generation_metrics import GenerationMetrics
@@ -17,6 +18,7 @@ from callbacks.validation_line import ValidationLine
 
 __all__ = [
     "AdapterExport",
+    "BestCheckpoint",
     "BoundaryProportion",
     "FiniteLoss",
     "GenerationMetrics",

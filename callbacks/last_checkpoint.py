@@ -1,64 +1,110 @@
 """The checkpoint to resume from."""
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
+from callbacks.termination import StopRequest, leave
+from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import LAST, CheckpointFiles
+
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt` up to date, always whole.
+    """Keeps `last.ckpt` up to date, always whole, and the one before it as `previous.ckpt`.
 
     Where a validation follows a step, the checkpoint is written after it: Lightning skips that validation on resume,
-    and its line in the log and its best checkpoint would be missing. The file is written beside its place, flushed and
-    renamed, so a kill at any moment leaves a whole one.
+    and its line in the log and its best checkpoint would be missing. On SIGTERM or SIGUSR1 the step in hand and a
+    validation that is due are finished, `last.ckpt` is written, and the run ends with status 143.
 
     Args:
         dirpath: Folder of the checkpoints; the CLI sets the run's.
         every_n_train_steps: Most steps that a crash can lose.
+        on_write_error: When a checkpoint, the best one included, cannot be written (full disk): `warn` trains on and
+            tries again when the next one is due, `stop` ends the run with status 2. At the end of training it is an
+            error either way.
     """
 
-    def __init__(self, dirpath: str | None = None, every_n_train_steps: int = 50) -> None:
+    def __init__(
+        self,
+        dirpath: str | None = None,
+        every_n_train_steps: int = 50,
+        on_write_error: Literal["warn", "stop"] = "warn",
+    ) -> None:
         if every_n_train_steps < 1:
             raise ValueError(f"every_n_train_steps={every_n_train_steps} must be at least 1")
         self.dirpath = dirpath
         self.every_n_train_steps = every_n_train_steps
+        self.on_write_error = on_write_error
         self._saved = 0
+        self._seen = 0
+        self._stop = StopRequest()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The step that training starts from needs no saving."""
-        self._saved = trainer.global_step
+        self._saved = self._seen = trainer.global_step
+        self._stop.listen()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves after every n-th step, unless a validation comes first."""
+        stepped, self._seen = trainer.global_step > self._seen, trainer.global_step
         loop = trainer.fit_loop.epoch_loop
-        if not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
+        if stepped and not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
             self._save_if_due(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves what had to wait for the validation."""
+        """Saves what had to wait for the validation, after which the best checkpoint was written."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._require_written(trainer)
             self._save_if_due(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves the end of training."""
+        """Saves the end of training.
+
+        Raises:
+            InputError: It cannot be written.
+        """
         if trainer.global_step > self._saved:
             self._save(trainer)
+        if trainer.global_step > self._saved:
+            raise self._unwritable(trainer)
 
     def _save_if_due(self, trainer: pl.Trainer) -> None:
-        if trainer.global_step > self._saved and trainer.global_step % self.every_n_train_steps == 0:
+        stopping = self._stop.heard(trainer)
+        due = stopping or trainer.global_step % self.every_n_train_steps == 0
+        if due and trainer.global_step > self._saved:
             self._save(trainer)
+        if stopping:
+            trainer.lightning_module.print(
+                f"asked to stop after step {trainer.global_step}: go on with --ckpt_path last"
+            )
+            leave(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        path = Path(self.dirpath or trainer.default_root_dir) / "last.ckpt"
-        temporary = path.with_suffix(".tmp")
-        self._saved = trainer.global_step
-        trainer.save_checkpoint(temporary, weights_only=False)
-        if trainer.is_global_zero:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+        trainer.save_checkpoint(Path(self._folder(trainer)) / LAST, weights_only=False)
+        if self._require_written(trainer):
+            self._saved = trainer.global_step
+
+    def _require_written(self, trainer: pl.Trainer) -> bool:
+        """Whether everything since the last call could be written; raises where that is asked for."""
+        files = trainer.strategy.checkpoint_io
+        if not isinstance(files, CheckpointFiles):
+            return True
+        # Only the first process writes, and all have to go on or stop together.
+        written = bool(trainer.strategy.broadcast(files.failure is None))
+        files.failure = None
+        if not written and self.on_write_error == "stop":
+            raise self._unwritable(trainer)
+        return written
+
+    def _folder(self, trainer: pl.Trainer) -> str:
+        return self.dirpath or trainer.default_root_dir
+
+    def _unwritable(self, trainer: pl.Trainer) -> InputError:
+        return InputError(
+            f"a checkpoint of step {trainer.global_step} cannot be written to {self._folder(trainer)}: free some space "
+            "there and go on with --ckpt_path last"
+        )

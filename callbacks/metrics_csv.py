@@ -1,99 +1,82 @@
 """metrics.csv that survives a resume: no line twice, none missing."""
 
 import csv
-from argparse import Namespace
+import io
+import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch import Tensor
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+
+from callbacks.line_logger import Line, LineLogger
 
 
-class MetricsCSV(Logger):
+class MetricsCSV(LineLogger):
     """Writes one line per step; columns are added as metrics appear.
 
-    Lightning's own `CSVLogger` deletes the file when it opens a folder that has one.
+    Lightning's own `CSVLogger` deletes the file when it opens a folder that has one. A line that cannot be written
+    waits for the next one.
 
     Args:
         folder: Where `metrics.csv` goes.
     """
 
     def __init__(self, folder: str) -> None:
-        super().__init__()
-        self._folder = folder
+        super().__init__(folder)
         self._path = Path(folder) / "metrics.csv"
-        self._pending: dict[str, Any] = {}
         self._columns: list[str] | None = None
+        self._waiting: list[Line] = []
 
-    @property
-    def name(self) -> str:
-        """Empty: the file stands in the run's folder itself."""
-        return ""
-
-    @property
-    def version(self) -> str:
-        """Empty: the file stands in the run's folder itself."""
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        """The run's folder."""
-        return self._folder
-
-    @property
-    def log_dir(self) -> str:
-        """The run's folder."""
-        return self._folder
-
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Does nothing: `config.yaml` holds them."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Adds metrics to the step's line; a new step writes the line before it."""
-        if self._pending and self._pending["step"] != step:
-            self.save()
-        self._pending["step"] = step
-        for name, value in metrics.items():
-            self._pending[name] = value.item() if isinstance(value, Tensor) else value
-
-    @rank_zero_only
-    def save(self) -> None:
-        """Writes the line in hand."""
-        if not self._pending:
-            return
-        line, self._pending = self._pending, {}
-        if self._columns is None or not line.keys() <= set(self._columns):
-            columns, lines = self._read()
-            added = [name for name in line if name not in columns]
-            self._write([*columns, *added], [*lines, line])
+    def write(self, line: Line) -> None:
+        """Writes a line, and those before it that could not be."""
+        self._waiting.append(line)
+        try:
+            self._write_waiting()
+        except OSError as error:
+            rank_zero_warn(f"{self._path} cannot be written ({error.strerror}); its lines wait until it can")
         else:
-            with self._path.open("a", newline="") as file:
-                csv.DictWriter(file, self._columns).writerow(line)
+            self._waiting = []
 
-    def finalize(self, status: str) -> None:
-        """Writes the line in hand."""
-        self.save()
+    def _write_waiting(self) -> None:
+        names = [name for line in self._waiting for name in line]
+        if self._columns is None or not set(names) <= set(self._columns):
+            columns, lines = self._read()
+            added = [name for name in dict.fromkeys(names) if name not in columns]
+            self._replace([*columns, *added], [*lines, *self._waiting])
+            return
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self._columns).writerows(self._waiting)
+        _append(self._path, text.getvalue().encode())
 
     @rank_zero_only
     def restart(self) -> None:
         """Begins a new file."""
-        self._pending, self._columns = {}, None
+        self._pending, self._columns, self._waiting = {}, None, []
         self._path.unlink(missing_ok=True)
 
     def num_lines(self) -> int:
-        """Lines under the header, once the line in hand is written."""
+        """Lines under the header, once the line in hand is written and the file is flushed to the disk."""
         self.save()
-        return len(self._read()[1])
+        if self._path.is_file():
+            with self._path.open("rb") as file:
+                os.fsync(file.fileno())
+        return len(self.lines())
 
     @rank_zero_only
     def keep(self, num_lines: int) -> None:
         """Drops what was written after the checkpoint that training resumes from."""
-        self._pending = {}
+        self._pending, self._waiting = {}, []
         columns, lines = self._read()
         if len(lines) > num_lines:
-            self._write(columns, lines[:num_lines])
+            self._replace(columns, lines[:num_lines])
+        elif len(lines) < num_lines:
+            rank_zero_warn(
+                f"{self._path} has {len(lines)} lines, the checkpoint was written after {num_lines}: the rest is lost"
+            )
+
+    def lines(self) -> list[dict[str, str]]:
+        """What the file holds."""
+        return self._read()[1]
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         if not self._path.is_file():
@@ -102,12 +85,30 @@ class MetricsCSV(Logger):
             reader = csv.DictReader(file)
             return list(reader.fieldnames or ["step"]), list(reader)
 
-    def _write(self, columns: list[str], lines: list[dict[str, Any]]) -> None:
+    def _replace(self, columns: list[str], lines: list[Any]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".tmp")
         with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(lines)
-        temporary.rename(self._path)
+            _write_table(file, columns, lines)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self._path)
         self._columns = columns
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Appends all of it or nothing; unbuffered, since a buffer would be written once more when the file is closed."""
+    with path.open("ab", buffering=0) as file:
+        whole = file.tell()
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(whole)
+            raise
+
+
+def _write_table(file: IO[str], columns: list[str], lines: list[Any]) -> None:
+    writer = csv.DictWriter(file, columns)
+    writer.writeheader()
+    writer.writerows(lines)

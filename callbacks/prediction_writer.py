@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch.distributed as dist
 
@@ -16,7 +17,7 @@ class PredictionWriter(pl.Callback):
     """Writes `predictions.parquet`: one row per example, candidates ranked best first.
 
     Columns: `id`, `user` (the source's id), `target` (title), `rank` of the target (1 is best), `candidates` (titles,
-    best first), `scores` (in the same order).
+    best first; examples may have different numbers of them), `scores` (in the same order).
 
     Args:
         folder: Where the file goes.
@@ -49,16 +50,27 @@ class PredictionWriter(pl.Callback):
         self._batches = []
         if not trainer.is_global_zero:
             return
-        rows = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-        expected = len(trainer.predict_dataloaders.dataset)
-        if len(np.unique(rows["id"])) != expected or len(rows["id"]) != expected:
-            raise InputError(f"{len(rows['id'])} predictions for {expected} examples: report this as a bug")
         store = trainer.datamodule.store
+        table = _table(batches, store.titles, store.users)
+        _require_every_example(table, trainer)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".tmp")
-        pq.write_table(_table(rows, store.titles, store.users), temporary)
+        pq.write_table(table, temporary)
         temporary.rename(self._path)
-        print(f"wrote {expected} rows to {self._path}")
+        print(f"wrote {table.num_rows} rows to {self._path}")
+
+
+def _require_every_example(table: pa.Table, trainer: pl.Trainer) -> None:
+    found, distinct = table.num_rows, len(pc.unique(table["id"]))
+    expected = len(trainer.predict_dataloaders.dataset)
+    limit = trainer.limit_predict_batches
+    if isinstance(limit, int) or limit < 1.0:  # 1.0 is all of the batches, 1 is one of them
+        expected = distinct
+    if not found == distinct == expected:
+        raise InputError(
+            f"{found} predictions of {distinct} examples, and there are {expected}: leave "
+            "trainer.use_distributed_sampler false; if it is, report this as a bug"
+        )
 
 
 def _gather(batches: list[dict[str, np.ndarray]], trainer: pl.Trainer) -> list[dict[str, np.ndarray]]:
@@ -69,16 +81,20 @@ def _gather(batches: list[dict[str, np.ndarray]], trainer: pl.Trainer) -> list[d
     return [batch for part in gathered for batch in part]
 
 
-def _table(rows: dict[str, np.ndarray], titles: list[str], users: list[str]) -> pa.Table:
-    by_id = np.argsort(rows["id"])
-    order = np.argsort(-rows["scores"], axis=1, kind="stable")
-    items = np.take_along_axis(rows["items"], order, axis=1)[by_id]
-    scores = np.take_along_axis(rows["scores"], order, axis=1)[by_id]
-    positive = rows["positive"][by_id]
+def _table(batches: list[dict[str, np.ndarray]], titles: list[str], users: list[str]) -> pa.Table:
+    """Makes the rows of all batches, sorted by id."""
+    return pa.concat_tables([_rows(batch, titles, users) for batch in batches]).sort_by("id")
+
+
+def _rows(batch: dict[str, np.ndarray], titles: list[str], users: list[str]) -> pa.Table:
+    """Ranks the candidates of a batch, of which every example has equally many."""
+    order = np.argsort(-batch["scores"], axis=1, kind="stable")
+    items, scores = (np.take_along_axis(batch[name], order, axis=1) for name in ("items", "scores"))
+    positive = batch["positive"]
     return pa.table(
         {
-            "id": rows["id"][by_id],
-            "user": [users[index] for index in rows["user"][by_id]],
+            "id": batch["id"],
+            "user": [users[index] for index in batch["user"]],
             "target": [titles[index] for index in positive],
             "rank": 1 + np.argmax(items == positive[:, None], axis=1),
             "candidates": [[titles[index] for index in row] for row in items],

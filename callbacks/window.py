@@ -7,6 +7,8 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from callbacks.ranks import of_all_ranks, of_this_rank
+
 
 class Window:
     """Weighted means, minima and maxima since the last `reduce`, without a host sync until then.
@@ -64,22 +66,23 @@ class Window:
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers, so that a resumed run logs what the uninterrupted one does."""
-        return {
+        """Plain numbers of every process, so that a resumed run logs what the uninterrupted one does."""
+        own = {
             "sums": {name: pair.tolist() for name, pair in self._sums.items()},
             "extremes": {key: value.item() for key, value in self._extremes.items()},
         }
+        return {"ranks": of_all_ranks(own)}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Restores what `state_dict` said."""
-        self._sums = {
-            name: torch.tensor(pair, dtype=torch.float64, device=device)
-            for name, pair in state["sums"].items()
-        }
-        self._extremes = {
-            key: torch.tensor(value, dtype=torch.float64, device=device)
-            for key, value in state["extremes"].items()
-        }
+        self._sums.clear()
+        self._extremes.clear()
+        for own in of_this_rank(state["ranks"]):
+            for name, numbers in own["sums"].items():
+                pair = torch.tensor(numbers, dtype=torch.float64, device=device)
+                self._sums[name] = self._sums[name] + pair if name in self._sums else pair
+            for key, number in own["extremes"].items():
+                self._add_extreme(key, torch.tensor(number, dtype=torch.float64, device=device))
 
 
 class StepCounter:

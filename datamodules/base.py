@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
@@ -62,6 +63,10 @@ class StoredDataModule(pl.LightningDataModule):
 
     @abstractmethod
     def _lengths(self, split: str) -> NDArray[np.int64]:
+        """Counts the tokens of every row, as far as they are known before negatives are drawn; shape [N]."""
+
+    @abstractmethod
+    def _longest(self, split: str) -> NDArray[np.int64]:
         """Counts the tokens of every prompt with its longest response, EOS included; shape [N]."""
 
     @property
@@ -109,7 +114,7 @@ class StoredDataModule(pl.LightningDataModule):
             InputError: An example is longer.
         """
         for split, rows in self.store.splits.items():
-            lengths = self._lengths(split) if len(rows) else np.zeros(1, dtype=np.int64)
+            lengths = self._longest(split) if len(rows) else np.zeros(1, dtype=np.int64)
             if lengths.max() > limit:
                 row = int(lengths.argmax())
                 raise InputError(
@@ -127,27 +132,56 @@ class StoredDataModule(pl.LightningDataModule):
             collate_fn=self._collate(training),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            # Nothing is drawn from it; without one the loader would draw seeds for its workers from the generator
+            # that dropout uses, more or fewer with their number.
+            generator=torch.Generator(),
             **batching,
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Loads positives with this epoch's negatives, from where a checkpoint stopped."""
+        rows = EpochRows(self.store.splits["train"])
+        return self._loader(
+            rows, training=True, batch_size=self.batch_size, sampler=self._training_sampler(*self._start)
+        )
+
+    def _training_sampler(self, epoch: int = 0, consumed: int = 0) -> TrainingSampler:
         rank, world_size = self._ranks()
-        epoch, consumed = self._start
-        num_rows = len(self.store.splits["train"])
+        lengths = self._lengths("train")
         sampler = TrainingSampler(
-            num_rows, self.batch_size, self.order_seed, rank, world_size, epoch, consumed
+            lengths, self.batch_size, self.order_seed, rank, world_size, epoch, consumed
         )
         if sampler.num_batches == 0:
             raise InputError(
-                f"{num_rows} training examples do not fill one batch of {self.batch_size} on {world_size} processes: "
-                "lower batch_size"
+                f"{len(lengths)} training examples do not fill one batch of {self.batch_size} on {world_size} "
+                "processes: lower batch_size"
             )
-        rows = EpochRows(self.store.splits["train"])
-        return self._loader(rows, training=True, batch_size=self.batch_size, sampler=sampler)
+        return sampler
+
+    def training_rows(self, batches: float, per_epoch: int) -> NDArray[np.int64]:
+        """Lists the rows that all ranks together train on, each once, in order; shape [N].
+
+        Args:
+            batches: Length of the run from its beginning; infinity means until every row was seen.
+            per_epoch: Batches of an epoch that are trained on, see `trainer.limit_train_batches`.
+        """
+        global_batch = self.batch_size * self._ranks()[1]
+        sampler = TrainingSampler(self._lengths("train"), global_batch, self.order_seed)
+        seen = np.zeros(len(self.store.splits["train"]), dtype=bool)
+        epoch, left = 0, batches
+        while left > 0 and not seen.all():
+            seen[sampler.rows_of(epoch)[: int(min(left, per_epoch))]] = True
+            epoch, left = epoch + 1, left - per_epoch
+        return np.flatnonzero(seen)
+
+    def candidates_loader(self, rows: NDArray[np.int64], batch_size: int) -> DataLoader[Any]:
+        """Loads chosen training rows with all their candidates, rows of similar length together."""
+        sampler = EvaluationSampler(self._lengths("train")[rows])
+        split = EpochRows(self.store.splits["train"].select(rows))
+        return self._loader(split, training=False, batch_size=batch_size, sampler=sampler)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
-        sampler = EvaluationSampler(len(self.store.splits[split]), *self._ranks())
+        sampler = EvaluationSampler(self._lengths(split), *self._ranks())
         rows = EpochRows(self.store.splits[split])
         return self._loader(rows, training=False, batch_size=self.eval_batch_size, sampler=sampler)
 
@@ -165,7 +199,13 @@ class StoredDataModule(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Says which data these are and how far into the epoch training is."""
-        state: dict[str, Any] = {"fingerprint": self.fingerprint, "epoch": 0, "batches": 0}
+        state: dict[str, Any] = {
+            "fingerprint": self.fingerprint,
+            "epoch": 0,
+            "batches": 0,
+            "processes": self._ranks()[1],
+            "batch_size": self.batch_size,
+        }
         if self.trainer is not None:
             epoch, batches = (
                 self.trainer.current_epoch,
@@ -180,11 +220,23 @@ class StoredDataModule(pl.LightningDataModule):
         """Goes on where a checkpoint stopped.
 
         Raises:
-            InputError: The checkpoint was trained on other data.
+            InputError: The checkpoint was trained on other data, or training would go on with other global batches.
         """
         if state_dict["fingerprint"] != self.fingerprint:
             raise InputError(
                 f"the checkpoint was made with data {state_dict['fingerprint']}, these are {self.fingerprint}: restore "
                 "the source and the data settings it was trained with"
             )
+        if self.trainer is not None and self.trainer.training:
+            self._require_same_global_batch(state_dict["processes"], state_dict["batch_size"])
         self._start = (state_dict["epoch"], state_dict["batches"])
+
+    def _require_same_global_batch(self, processes: int, batch_size: int) -> None:
+        """Other numbers of processes see the same examples in the same steps if the global batch stays the same."""
+        now = self._ranks()[1]
+        if processes * batch_size != now * self.batch_size:
+            raise InputError(
+                f"the checkpoint was written by {processes} processes with data.batch_size {batch_size}, here are "
+                f"{now} with {self.batch_size}: the steps would no longer see the same examples; processes × "
+                f"batch_size must stay {processes * batch_size}"
+            )

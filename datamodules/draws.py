@@ -25,6 +25,7 @@ class Stream(IntEnum):
     SELECTION = 7
     EVALUATION_SAMPLE = 8
     HELD_OUT = 9
+    BATCH_ORDER = 10
 
 
 def mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -7,3 +7,9 @@ class InputError(Exception):
     The message is one line: what is wrong, the offending value, the remedy. The command line prints it
     without a traceback and exits with status 2.
     """
+
+
+def last_line(error: BaseException) -> str:
+    """Takes what an error says last, for a message of one line; tools that fail say most before that."""
+    lines = str(error).strip().splitlines() or [repr(error)]
+    return lines[-1]

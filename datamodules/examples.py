@@ -23,7 +23,7 @@ class Histories:
     """
 
     def __init__(
-        self, items: NDArray[np.int32], end: NDArray[np.int64], length: NDArray[np.int64], most: int
+        self, items: NDArray[np.int32], end: NDArray[np.integer], length: NDArray[np.integer], most: int
     ) -> None:
         self._items = items
         self._end = end
@@ -45,7 +45,7 @@ class Examples:
         id: Row of the target in the source, shape [N]; every random draw of an example hangs on it.
         user: Index of the user, shape [N].
         target: Index of the item to predict, shape [N].
-        time: Time of the target, shape [N].
+        time: Time of the target, shape [N]; None where the source has none.
         history: Items before the target; N rows.
         split: Index into `SPLITS`, shape [N].
         skipped_users: Users with too few interactions for even one example.
@@ -54,7 +54,7 @@ class Examples:
     id: NDArray[np.int64]
     user: NDArray[np.int32]
     target: NDArray[np.int32]
-    time: NDArray[np.float64]
+    time: NDArray[np.float64] | None
     history: Histories
     split: NDArray[np.int8]
     skipped_users: int
@@ -106,34 +106,47 @@ def build_examples(
     Raises:
         InputError: No user has enough history, or a split is empty.
     """
-    rows = np.arange(len(log), dtype=np.int64)
-    tie = random_bits(seed, Stream.TIE_ORDER, rows, 1)[:, 0]
-    order = np.lexsort((tie, log.time, log.user))
-    user = log.user[order]
-    starts = np.flatnonzero(np.diff(user, prepend=-1))
-    lengths = np.diff(np.append(starts, len(user)))
-    position = np.arange(len(user)) - np.repeat(starts, lengths)
-    target_rows = np.flatnonzero(position >= min_history)
-    if not len(target_rows):
+    order = _consumption_order(log, seed)
+    position, longest = _positions(log.user[order])
+    # Back into the order of the source, where the rows that are targets are found sorted.
+    place, before = np.empty_like(position), np.empty_like(position)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    before[order] = position
+    ids = np.flatnonzero(before >= min_history)
+    if not len(ids):
         raise InputError(
             f"no user has more than {min_history} interactions: lower min_history or bring more data"
         )
-    source_rows = order[target_rows]
-    split = np.digitize(log.time[source_rows], time_cuts(log.time, train_share, val_share))
-    by_id = np.argsort(source_rows)
+    time = log.time[ids]
+    split = np.digitize(time, time_cuts(log.time, train_share, val_share)).astype(np.int8)
     _require_all_splits(split)
     return Examples(
-        id=source_rows[by_id],
-        user=log.user[source_rows][by_id],
-        target=log.item[source_rows][by_id],
-        time=log.time[source_rows][by_id],
-        history=Histories(log.item[order], target_rows[by_id], position[target_rows][by_id], max_history),
-        split=split[by_id].astype(np.int8),
-        skipped_users=int((lengths <= min_history).sum()),
+        id=ids,
+        user=log.user[ids],
+        target=log.item[ids],
+        time=time,
+        history=Histories(log.item[order], place[ids], before[ids], max_history),
+        split=split,
+        skipped_users=int((longest < min_history).sum()),
     )
 
 
-def _require_all_splits(split: NDArray[np.int64]) -> None:
+def _consumption_order(log: Interactions, seed: int) -> NDArray[np.int64]:
+    """Orders rows by user, time and a draw, shape [N]."""
+    tie = random_bits(seed, Stream.TIE_ORDER, np.arange(len(log)), 1)[:, 0]
+    return np.lexsort((tie, log.time, log.user))
+
+
+def _positions(user: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Counts within runs of one user: 0, 1, … for every row [N], and the last count of every run."""
+    last = np.flatnonzero(np.append(user[1:] != user[:-1], True))
+    lengths = np.diff(last, prepend=-1)
+    position = np.arange(len(user), dtype=np.int32)
+    position -= np.repeat((last + 1 - lengths).astype(np.int32), lengths)
+    return position, position[last]
+
+
+def _require_all_splits(split: NDArray[np.int8]) -> None:
     for index, name in enumerate(SPLITS):
         if not (split == index).any():
             raise InputError(

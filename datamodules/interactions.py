@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,13 +58,6 @@ class TitleIndex:
         self._of_key: dict[str, int] = {}
         self._of_title: dict[str, int] = {}
 
-    def find(self, titles: list[Any]) -> list[int] | None:
-        """Finds titles that were all added before, in this spelling; None where one was not. The fast way."""
-        try:
-            return [self._of_title[title] for title in titles]
-        except (KeyError, TypeError):
-            return None
-
     def add(self, title: str) -> int:
         """Finds or adds a title.
 
@@ -82,6 +75,25 @@ class TitleIndex:
             self.titles.append(folded)
         self._of_title[title] = index
         return index
+
+    def add_all(self, titles: list[str]) -> list[int]:
+        """Finds or adds titles; see `add`."""
+        known = list(map(self._of_title.get, titles))  # as a rule all are: one call instead of one a title
+        return [self.add(title) for title in titles] if None in known else cast("list[int]", known)
+
+    def mark(self) -> tuple[int, int]:
+        """Says how much is known by now, for `forget_since`."""
+        return len(self.titles), len(self._of_title)
+
+    def forget_since(self, mark: tuple[int, int]) -> None:
+        """Forgets what was added since."""
+        titles, spellings = mark
+        del self.titles[titles:]
+        # Dictionaries keep the order in which keys came.
+        while len(self._of_key) > titles:
+            self._of_key.popitem()
+        while len(self._of_title) > spellings:
+            self._of_title.popitem()
 
 
 def merge_titles(titles: list[str]) -> tuple[list[str], NDArray[np.int32]]:

@@ -134,7 +134,7 @@ class PreferencePairsDataModule(StoredDataModule):
         if empty := [SPLITS[split] for split in sorted(wanted) if not counts[split]]:
             raise InputError(f"the {empty[0]} split of {self.source.files.train} is empty: bring more rows")
 
-    def _lengths(self, split: str) -> NDArray[np.int64]:
+    def _longest(self, split: str) -> NDArray[np.int64]:
         table = self.store.splits[split].data.table
         counts = pc.list_value_length(table["lengths"]).to_numpy()
         longest = np.maximum.reduceat(
@@ -144,6 +144,11 @@ class PreferencePairsDataModule(StoredDataModule):
 
     def _collate(self, training: bool) -> PreferenceCollate:
         return PreferenceCollate(self.num_negatives, self.order_seed, None if training else self._seed)
+
+    def _lengths(self, split: str) -> NDArray[np.int64]:
+        table = self.store.splits[split].data.table
+        tokens = pc.add(pc.list_value_length(table["prompt"]), pc.list_value_length(table["responses"]))
+        return tokens.to_numpy().astype(np.int64)
 
     def _widths(self, split: str) -> NDArray[np.int64]:
         column = self.store.splits[split].data.table["lengths"]
@@ -156,20 +161,6 @@ class PreferencePairsDataModule(StoredDataModule):
         return self._loader(
             EpochBatches(self.store.splits[split]), training=False, batch_size=None, sampler=batches
         )
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Loads what `test_dataloader` loads.
-
-        Raises:
-            InputError: The test rows have different numbers of responses, which do not make one table.
-        """
-        widths = np.unique(self._widths("test"))
-        if len(widths) > 1:
-            raise InputError(
-                f"predictions need one number of responses and test rows have {widths[0]} to {widths[-1]}: "
-                "split the test file by it"
-            )
-        return self.test_dataloader()
 
 
 def _column(path: Path, name: str) -> pq.ParquetWriter:

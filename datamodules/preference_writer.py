@@ -11,7 +11,7 @@ from datamodules.batches import Batch, Row
 from datamodules.draws import Stream, uniforms
 from datamodules.errors import InputError
 from datamodules.packing import pack
-from datamodules.prompt_writer import Ragged, list_array
+from datamodules.ragged import Ragged, list_array
 from datamodules.sources.preferences import Preference
 from datamodules.tokenization import PieceEncoder
 
@@ -44,38 +44,46 @@ class PreferenceWriter:
             InputError: The longest response leaves no room for a prompt.
         """
         counts = np.array([len(row.responses) for row in rows])
-        prompts = self._encoder.openings([row.prompt for row in rows])
-        texts = self._encoder.segments([text for row in rows for text in row.responses])
-        lengths = np.array([len(tokens) + 1 for tokens in texts])
-        longest = np.maximum.reduceat(lengths, np.cumsum(counts) - counts)
-        kept = [self._fitting(*each) for each in zip(rows, prompts, longest.tolist(), strict=True)]
-        first = self.responses + np.cumsum(counts) - counts
-        self.responses += int(counts.sum())
-        responses = Ragged.of([[*tokens, self._encoder.eos] for tokens in texts])
+        begin = np.cumsum(counts) - counts
+        responses, of_response = self._encoder.distinct([text for row in rows for text in row.responses])
+        openings, of_prompt = self._encoder.distinct([row.prompt for row in rows], opening=True)
+        of_prompt += len(responses)
+        pieces = Ragged.of([*responses, *openings, self._encoder.bos, [self._encoder.eos]])
+        answers, lengths = pieces.joined(_pairs(of_response, -1))
+        kept = self._kept(rows, pieces.lengths[of_prompt], np.maximum.reduceat(lengths, begin))
+        bos = np.full(len(rows), len(self._encoder.bos))
+        prompts = pieces.joined(_pairs(-2, of_prompt), np.stack([bos, kept], axis=1))
+        first = self.responses + begin
+        self.responses += len(of_response)
         ids = np.array([row.id for row in rows], dtype=np.int64)
         return pa.table(
             {
                 "id": ids,
                 "user": ids,
-                "prompt": list_array(Ragged.of(kept).values, np.array([len(tokens) for tokens in kept])),
-                "responses": list_array(
-                    responses.values, np.add.reduceat(lengths, np.cumsum(counts) - counts)
-                ),
-                "lengths": list_array(lengths, counts),
+                "prompt": list_array(*prompts),
+                "responses": list_array(answers, np.add.reduceat(lengths, begin)),
+                "lengths": list_array(lengths.astype(np.int32), counts),
                 "first_item": first,
             }
         )
 
-    def _fitting(self, row: Preference, prompt: list[int], longest: int) -> list[int]:
-        bos = self._encoder.bos
-        room = self._max_length - len(bos) - longest
-        if room < 1:
+    def _kept(
+        self, rows: Sequence[Preference], prompts: NDArray[np.int64], longest: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Says how many tokens of each prompt there is room for, BOS aside; `longest` response of each row [N]."""
+        room = self._max_length - len(self._encoder.bos) - longest
+        if (room < 1).any():
+            worst = int(np.argmax(room < 1))
             raise InputError(
-                f"{row.place}: the longest response has {longest} tokens and max_length is {self._max_length}, which "
-                "leaves no room for the prompt: raise max_length or leave the row out"
+                f"{rows[worst].place}: the longest response has {longest[worst]} tokens and max_length is "
+                f"{self._max_length}, which leaves no room for the prompt: raise max_length or leave the row out"
             )
-        self.cut += len(prompt) > room
-        return [*bos, *prompt[-room:]]
+        self.cut += int((prompts > room).sum())
+        return np.minimum(prompts, room)
+
+
+def _pairs(first: NDArray[np.int64] | int, second: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    return np.stack(np.broadcast_arrays(first, second), axis=1)
 
 
 class PreferenceCollate:

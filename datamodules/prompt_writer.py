@@ -8,6 +8,7 @@ from datamodules.draws import Stream, random_bits
 from datamodules.errors import InputError
 from datamodules.examples import Examples
 from datamodules.prompts import Template
+from datamodules.ragged import Ragged, list_array
 from datamodules.tokenization import PieceEncoder
 
 
@@ -66,7 +67,7 @@ class PromptWriter:
                 "id": ids,
                 "user": examples.user[rows],
                 "target": examples.target[rows],
-                "time": examples.time[rows],
+                "time": _times(examples, rows),
                 "template": choice.astype(np.int32),
                 "history": list_array(history[kept], kept.sum(axis=1)),
                 "candidates": list_array(candidates.ravel(), np.full(len(rows), candidates.shape[1])),
@@ -98,38 +99,5 @@ class PromptWriter:
         return np.where(from_newest <= room[:, None], history, np.int32(-1))
 
 
-class Ragged:
-    """Many short arrays in one.
-
-    Args:
-        values: All arrays, one after the other.
-        lengths: Length of each.
-    """
-
-    def __init__(self, values: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
-        self.values = values
-        self.lengths = lengths
-        self._starts = np.cumsum(lengths) - lengths
-
-    @classmethod
-    def of(cls, rows: list[list[int]]) -> "Ragged":
-        """Joins lists."""
-        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        values = np.fromiter(
-            (value for row in rows for value in row), dtype=np.int32, count=int(lengths.sum())
-        )
-        return cls(values, lengths)
-
-    def joined(self, index: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Joins, for every row of `index` [n, P], the arrays it names; values of all rows, and their lengths [n]."""
-        lengths = self.lengths[index].ravel()
-        # Within an array the source moves on by 1; at its beginning it jumps to the array's start.
-        shift = self._starts[index].ravel() - (np.cumsum(lengths) - lengths)
-        source = np.arange(int(lengths.sum())) + np.repeat(shift, lengths)
-        return self.values[source], lengths.reshape(index.shape).sum(axis=1)
-
-
-def list_array(values: NDArray[np.int32], lengths: NDArray[np.int64]) -> pa.ListArray:
-    """Makes an Arrow column of lists of int32 of the lists' joined values and their lengths."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, values.astype(np.int32, copy=False))
+def _times(examples: Examples, rows: NDArray[np.int64]) -> pa.Array:
+    return pa.nulls(len(rows), pa.float64()) if examples.time is None else pa.array(examples.time[rows])

@@ -73,6 +73,11 @@ class Template:
         chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
         return replace(Template.parse(chat), chat=True)
 
+    @property
+    def segments(self) -> tuple[str, str, str]:
+        """The fixed text, in order."""
+        return self.before_history, self.before_candidates, self.after_candidates
+
     def render(self, history: list[str], candidates: list[str]) -> str:
         """Writes the prompt as text, as a person would read it."""
         lines = ["".join(f"\n {title}" for title in titles) for titles in (history, candidates)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from datamodules.audit import quick_audit
-from datamodules.audit_input import from_store_folder
+from datamodules.audit.stored import stored_data
 from datamodules.base import StoredDataModule
 from datamodules.batches import Collate
 from datamodules.candidates import Candidates, Redrawn
@@ -21,16 +21,17 @@ from datamodules.draws import Stream, random_bits
 from datamodules.examples import SPLITS, Examples
 from datamodules.prompt_settings import PromptSettings
 from datamodules.prompt_writer import PromptWriter
-from datamodules.prompts import FILM_TEMPLATES
+from datamodules.prompts import FILM_TEMPLATES, Template
 from datamodules.sources import Source
-from datamodules.store import SplitWriter, write_catalogue, write_tokenizer
+from datamodules.store import SplitWriter, read_store, write_catalogue, write_tokenizer
 from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer
 
 # Part of the fingerprint of stored examples: raise it when the way they are built changes.
-_BUILD_VERSION = 3
+_BUILD_VERSION = 4
 
 # What the quick audit found when the examples were built; the same examples have the same leaks.
 _LEAKS = "leaks.json"
+_ROWS_AUDITED = 50_000  # of each split: as many as its rules learn from
 
 
 class RecommendationDataModule(StoredDataModule):
@@ -38,8 +39,8 @@ class RecommendationDataModule(StoredDataModule):
 
     Args:
         source: Where the interactions, or ready-made examples, come from.
-        tokenizer: Hub name or folder of the language model's tokenizer; None learns a word-level one from the
-            titles and templates.
+        tokenizer: Hub name or folder of the language model's tokenizer; None learns one from the titles and templates.
+        title_tokens: Whether a learned tokenizer has a token for every title; else it has one for every word.
         num_negatives: Negatives per prompt in training, a fresh subset of the candidates every epoch; 0 for
             supervised training.
         batch_size: Prompts per device and step in training.
@@ -64,6 +65,7 @@ class RecommendationDataModule(StoredDataModule):
         self,
         source: Source,
         tokenizer: str | None = None,
+        title_tokens: bool = False,
         num_negatives: int = 0,
         batch_size: int = 32,
         eval_batch_size: int = 64,
@@ -90,6 +92,10 @@ class RecommendationDataModule(StoredDataModule):
             )
         if not 1 <= min_history <= max_history:
             raise ValueError(f"min_history={min_history} must lie in 1..max_history={max_history}")
+        if title_tokens and tokenizer is not None:
+            raise ValueError(
+                f"title_tokens is for a learned tokenizer and tokenizer={tokenizer!r} is given: drop one"
+            )
         if rows_per_chunk < 1:
             raise ValueError(f"rows_per_chunk={rows_per_chunk} must be at least 1")
         self.source = source
@@ -97,6 +103,7 @@ class RecommendationDataModule(StoredDataModule):
         self.num_negatives = num_negatives
         self.max_examples = {"train": None, "val": max_val_examples, "test": max_test_examples}
         self._tokenizer_name = tokenizer
+        self._title_tokens = title_tokens
         self._templates = templates
         self._chat = chat
         self._rules = ExampleRules(min_history, max_history, seed)
@@ -113,6 +120,7 @@ class RecommendationDataModule(StoredDataModule):
             _BUILD_VERSION,
             self.source.fingerprint(self.cache_dir),
             self._tokenizer_name,
+            self._title_tokens,
             [*self._templates, self._chat],
             [self._rules.min_history, self._rules.max_history, self._num_candidates, self._max_length],
             repr(self.candidates),
@@ -143,10 +151,14 @@ class RecommendationDataModule(StoredDataModule):
                 f"the data leak: {reason}: `python -m datamodules.audit {self._folder()}` says more"
             )
 
+    def _lengths(self, split: str) -> NDArray[np.int64]:
+        prompts = self.store.splits[split].data.table["prompt"]
+        return pc.list_value_length(prompts).to_numpy().astype(np.int64)
+
     def _collate(self, training: bool) -> Collate:
         return Collate(self._responses, self.num_negatives if training else None, self.order_seed)
 
-    def _lengths(self, split: str) -> NDArray[np.int64]:
+    def _longest(self, split: str) -> NDArray[np.int64]:
         table = self.store.splits[split].data.table
         prompts = pc.list_value_length(table["prompt"]).to_numpy()
         of_item = np.array([len(response) for response in self._responses])
@@ -170,7 +182,7 @@ class RecommendationDataModule(StoredDataModule):
         }
         write_catalogue(folder, corpus.titles, corpus.users, corpus.train_log)
         write_tokenizer(folder, tokenizer, report)
-        (folder / _LEAKS).write_text(json.dumps(quick_audit(from_store_folder(folder))))
+        (folder / _LEAKS).write_text(json.dumps(quick_audit(stored_data(read_store(folder), _ROWS_AUDITED))))
         return report
 
     def _write_split(self, folder: Path, split: str, corpus: Corpus, prompts: PromptWriter) -> int:
@@ -185,8 +197,8 @@ class RecommendationDataModule(StoredDataModule):
     def _make_tokenizer(self, titles: list[str]) -> PreTrainedTokenizerBase:
         if self._tokenizer_name is not None:
             return load_tokenizer(self._tokenizer_name)
-        segments = [text.replace("{history}", "\n").replace("{candidates}", "\n") for text in self._templates]
-        return learn_tokenizer([f" {title}" for title in titles] + segments)
+        segments = [segment for text in self._templates for segment in Template.parse(text).segments]
+        return learn_tokenizer([f" {title}" for title in titles] + segments, self._title_tokens)
 
     def _rows(self, examples: Examples, split: str) -> NDArray[np.int64]:
         rows = np.flatnonzero(examples.split == SPLITS.index(split))

@@ -8,16 +8,21 @@ from torch.utils.data import Sampler
 
 from datamodules.draws import Stream, random_bits
 
+# Rows of so many global batches are sorted by length together: enough that a batch has hardly any padding, and few
+# enough that an epoch's batches are still random draws.
+_BATCHES_PER_POOL = 64
+
 
 class TrainingSampler(Sampler[tuple[int, int]]):
     """Yields (epoch, row): the epoch travels with the row, since a worker's copy of the data knows no epoch.
 
-    One permutation is drawn per epoch for all ranks. Consecutive blocks of `world_size * batch_size` rows form a
-    global batch, of which each rank takes its part, so 2 ranks with half the batch see what 1 rank sees.
-    The last incomplete global batch is dropped.
+    One permutation is drawn per epoch for all ranks. It is cut into pools of 64 global batches; in a pool, rows are
+    sorted by length, so that a batch has hardly any padding, and its batches come in random order. A global batch
+    has `world_size * batch_size` rows, of which each rank takes its part, so 2 ranks with half the batch see what
+    1 rank sees. The last incomplete global batch is dropped.
 
     Args:
-        num_rows: Size of the data set.
+        lengths: Tokens of every row, shape [N].
         batch_size: Rows per batch on this rank.
         seed: Decides every permutation.
         rank: This process.
@@ -28,7 +33,7 @@ class TrainingSampler(Sampler[tuple[int, int]]):
 
     def __init__(
         self,
-        num_rows: int,
+        lengths: NDArray[np.int64],
         batch_size: int,
         seed: int,
         rank: int = 0,
@@ -36,7 +41,7 @@ class TrainingSampler(Sampler[tuple[int, int]]):
         start_epoch: int = 0,
         consumed: int = 0,
     ) -> None:
-        self._num_rows = num_rows
+        self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
         self._rank = rank
@@ -47,7 +52,7 @@ class TrainingSampler(Sampler[tuple[int, int]]):
     @property
     def num_batches(self) -> int:
         """Batches of this rank in a whole epoch."""
-        return self._num_rows // (self._batch_size * self._world_size)
+        return len(self._lengths) // (self._batch_size * self._world_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before every epoch."""
@@ -60,23 +65,32 @@ class TrainingSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         start_epoch, consumed = self._start
         skip = consumed if self._epoch == start_epoch else 0
-        keys = random_bits(self._seed, Stream.EPOCH_ORDER, np.arange(self._num_rows), 1, self._epoch)[:, 0]
-        order = np.argsort(keys, kind="stable")[: self.num_batches * self._world_size * self._batch_size]
-        own = order.reshape(self.num_batches, self._world_size, self._batch_size)[skip:, self._rank].ravel()
+        own = self.rows_of(self._epoch)[skip:].ravel()
         return ((self._epoch, row) for row in own.tolist())
+
+    def rows_of(self, epoch: int) -> NDArray[np.int64]:
+        """Lists this rank's rows of a whole epoch, shape [num_batches, batch_size]."""
+        keys = random_bits(self._seed, Stream.EPOCH_ORDER, np.arange(len(self._lengths)), 1, epoch)[:, 0]
+        size = self._world_size * self._batch_size
+        order = np.argsort(keys, kind="stable")[: self.num_batches * size]
+        pool = np.arange(self.num_batches) // _BATCHES_PER_POOL
+        order = order[np.lexsort((self._lengths[order], np.repeat(pool, size)))]
+        shuffle = random_bits(self._seed, Stream.BATCH_ORDER, np.arange(self.num_batches), 1, epoch)[:, 0]
+        batches = order.reshape(self.num_batches, self._world_size, self._batch_size)
+        return batches[np.lexsort((shuffle, pool)), self._rank]
 
 
 class EvaluationSampler(Sampler[tuple[int, int]]):
-    """Every row exactly once over all ranks: strided, never padded.
+    """Every row exactly once over all ranks: strided, never padded with repeated rows; similar lengths together.
 
     Args:
-        num_rows: Size of the data set.
+        lengths: Tokens of every row, shape [N].
         rank: This process.
         world_size: All processes.
     """
 
-    def __init__(self, num_rows: int, rank: int = 0, world_size: int = 1) -> None:
-        self._rows = range(rank, num_rows, world_size)
+    def __init__(self, lengths: NDArray[np.int64], rank: int = 0, world_size: int = 1) -> None:
+        self._rows = np.argsort(lengths, kind="stable")[rank::world_size].tolist()
 
     def __len__(self) -> int:
         return len(self._rows)

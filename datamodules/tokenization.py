@@ -7,7 +7,8 @@ whole items. Supervised training, preference training, ranking and generation al
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +22,24 @@ from datamodules.prompts import Template
 
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"
 _SEPARATOR = "\n"
+_TEXTS_COUNTED_TOGETHER = 1 << 16
 
 
-def learn_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Builds a word-level tokenizer that loses nothing.
+def learn_tokenizer(texts: Iterable[str], whole: bool = False) -> PreTrainedTokenizerFast:
+    """Builds a tokenizer that loses nothing.
 
-    Every word of `texts` is one token. A word never seen falls into bytes: the vocabulary of a byte-level BPE
+    Every word of `texts` is one token. What was never seen falls into bytes: the vocabulary of a byte-level BPE
     with `ignore_merges` and no merges does exactly this.
 
     Args:
         texts: Titles and template segments.
+        whole: Makes every text one token, not every word.
     """
-    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words = Counter(word for text in texts for word, _ in split.pre_tokenize_str(text))
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not whole)
+    words: Counter[str] = Counter()
+    for text, count in _counted(texts):
+        for word, _ in split.pre_tokenize_str(text):
+            words[word] += count
     symbols = [_PAD, _BOS, _EOS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     known = set(symbols)
     symbols += [
@@ -46,6 +52,13 @@ def learn_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     core.pre_tokenizer = split
     core.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=_BOS, eos_token=_EOS, pad_token=_PAD)
+
+
+def _counted(texts: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Counts texts some thousand at a time, so that those that repeat are split seldom and memory is bounded."""
+    texts = iter(texts)
+    while counts := Counter(islice(texts, _TEXTS_COUNTED_TOGETHER)):
+        yield from counts.items()
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -77,6 +90,22 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(repr((vocabulary, specials)).encode()).hexdigest()[:16]
 
 
+def _core_of(tokenizer: PreTrainedTokenizerBase, special: bool) -> Tokenizer:
+    """Copies the library's own tokenizer, set to cut and pad nothing, and to see special tokens in a text or not.
+
+    Called by itself it takes half the time: what `transformers` adds to every text, nobody reads here.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise InputError(
+            f"{type(tokenizer).__name__} is no fast tokenizer: convert it and save it with its tokenizer.json"
+        )
+    core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    core.encode_special_tokens = not special
+    core.no_truncation()
+    core.no_padding()
+    return core
+
+
 class PieceEncoder:
     """Encodes pieces of a prompt with one tokenizer.
 
@@ -86,7 +115,7 @@ class PieceEncoder:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
+        self._cores = {special: _core_of(tokenizer, special) for special in (False, True)}
         self.bos: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self.eos: int = tokenizer.eos_token_id
         # SentencePiece puts a space before a text's first word, which is wrong behind other text.
@@ -100,16 +129,25 @@ class PieceEncoder:
             texts: The texts.
             special: Whether special tokens may stand in them; else they are text.
         """
-        if not texts:
-            return []
-        encoded = self._tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            split_special_tokens=not special,
-            return_attention_mask=False,  # making what nobody reads took most of the time
-            return_token_type_ids=False,
-        )
-        return encoded["input_ids"]
+        encodings = self._cores[special].encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def distinct(
+        self, texts: Sequence[str], opening: bool = False
+    ) -> tuple[list[list[int]], NDArray[np.int64]]:
+        """Encodes texts, each that repeats once: titles and prompts do, and encoding is what takes time.
+
+        Args:
+            texts: The texts.
+            opening: Whether they begin a prompt; else they stand behind other text.
+
+        Returns:
+            Tokens of the distinct texts, and for every text the index of its own, shape [len(texts)].
+        """
+        number: dict[str, int] = {}
+        index = [number.setdefault(text, len(number)) for text in texts]
+        encode = self.openings if opening else self.segments
+        return encode(list(number)), np.array(index, dtype=np.int64)
 
     def segments(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
         """Encodes texts that stand behind other text; arguments as in `openings`."""
@@ -125,7 +163,7 @@ class PieceEncoder:
 
     def template(self, template: Template) -> list[list[int]]:
         """Encodes a template's three segments, the first with BOS."""
-        first, *rest = template.before_history, template.before_candidates, template.after_candidates
+        first, *rest = template.segments
         opening = self.openings([first], template.chat)[0]
         return [opening if template.chat else [*self.bos, *opening], *self.segments(rest, template.chat)]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import read_whole
 from lightning_modules.language_model import Identity
 
 
@@ -45,14 +46,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"there is no checkpoint at {path}: run the stage that writes it first, or give another path"
         )
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler or zip reader meets
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{path} is no readable checkpoint ({reason}): use an earlier one or train again"
-        ) from error
-    return checkpoint
+    return read_whole(path)
 
 
 def require_same_model(found: Identity, expected: Identity, where: str) -> None:
@@ -79,3 +73,18 @@ def digest(state: dict[str, Tensor]) -> str:
         total.update(key.encode())
         total.update(state[key].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]
+
+
+def sampled_digest(module: nn.Module, most: int = 1024) -> str:
+    """Identifies frozen weights by evenly spaced elements of each: reading all of a large base would take long.
+
+    Args:
+        module: Whose parameters without gradients are read.
+        most: Elements of each.
+    """
+    frozen = {
+        name: parameter.detach().flatten()[:: 1 + parameter.numel() // most]
+        for name, parameter in module.named_parameters()
+        if not parameter.requires_grad
+    }
+    return digest(frozen)

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 import wandb
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks import (
+    BestCheckpoint,
     FiniteLoss,
     LastCheckpoint,
     MetricsCSV,
@@ -25,12 +26,16 @@ from callbacks import (
     TrainingMetrics,
     ValidationLine,
 )
+from callbacks.termination import TERMINATED
+from callbacks.wandb_run import WandbRun
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import CheckpointFiles
 from lightning_modules.run_folder import (
     RunRecord,
     require_same_config,
     resolve_checkpoint,
+    resolve_stage,
     run_folder,
     wandb_run_id,
 )
@@ -66,8 +71,11 @@ class DynamicPOCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what every run has, so that a config's own `callbacks:` cannot replace it."""
+        parser.add_argument(
+            "--outputs", type=str, default="outputs", help="Where the folders of all runs are."
+        )
         parser.add_class_arguments(WandbSettings, "wandb")
-        parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         best = {
             "filename": "best",
@@ -81,9 +89,13 @@ class DynamicPOCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
         config = self.config[self.subcommand]
+        own = run_folder([str(path) for path in config.config or []], Path(config.outputs))
         if config.trainer.default_root_dir is None:
-            config.trainer.default_root_dir = str(run_folder([str(path) for path in config.config or []]))
+            config.trainer.default_root_dir = str(own)
         folder = Path(config.trainer.default_root_dir)
+        settings = config.model.get("init_args")
+        if settings is not None and settings.get("init_from"):
+            settings.init_from = resolve_stage(settings.init_from, own)
         for name in ("best_checkpoint", "last_checkpoint"):
             config[name].dirpath = str(folder / "checkpoints")
         if config.ckpt_path is not None:
@@ -114,6 +126,8 @@ class DynamicPOCLI(LightningCLI):
         if config["enable_progress_bar"] is not False:
             own.append(ProgressBar())
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
+        plugins = config["plugins"] or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
         return super().instantiate_trainer(**kwargs)
 
     def _loggers(self, folder: str) -> list[Logger]:
@@ -124,16 +138,9 @@ class DynamicPOCLI(LightningCLI):
             new = self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None
             run_id = wandb_run_id(Path(folder), new)
             rank_zero_info(f"W&B run {run_id}, {settings.mode}: wandb leet {folder}/wandb shows it")
-            loggers.append(
-                WandbLogger(
-                    name=settings.name or "-".join(Path(folder).parts[-2:]),
-                    project=settings.project,
-                    save_dir=folder,
-                    offline=settings.mode == "offline",
-                    id=run_id,
-                    settings=wandb.Settings(console="off", silent=True),
-                )
-            )
+            name = settings.name or "-".join(Path(folder).parts[-2:])
+            training = self.subcommand == "fit"
+            loggers.append(WandbRun(folder, run_id, settings.mode, settings.project, name, training))
         return loggers
 
 
@@ -159,6 +166,8 @@ def main(args: ArgsType = None) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except SIGTERMException:  # outside of training there is nothing to save; Lightning would report success
+        sys.exit(TERMINATED)
     finally:
         if wandb.run is not None:
             wandb.finish()

@@ -1,15 +1,18 @@
 """Stage 2: preference optimisation of the policy against its frozen reference."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from datamodules.batches import Batch
 from datamodules.errors import InputError
-from lightning_modules.checkpoints import digest, trained_state
+from lightning_modules.checkpoints import digest, sampled_digest, trained_state
 from lightning_modules.language_model import LanguageModel, LoRA
 from lightning_modules.recommender import LanguageModelRecommender
 from lightning_modules.reference import Reference, freeze_reference
+from lightning_modules.reference_fill import cached_reference
 from lightning_modules.starting_point import starting_state
 from lightning_modules.trained import OptimizerFactory, SchedulerFactory
 from losses import ResponseScores, gradient_weights, three_means_boundary
@@ -28,7 +31,10 @@ class PreferenceModule(LanguageModelRecommender):
         lr_scheduler: Takes the optimiser and the number of steps.
         lora: Adapters; None trains all weights.
         init_from: Policy and reference at the start: a checkpoint of stage 1, or the folder of a PEFT adapter that was
-            trained elsewhere; None starts from the language model.
+            trained elsewhere; None starts from the language model. On the command line also the name of the run beside
+            this one whose best checkpoint it is.
+        reference_cache: Folder that keeps reference log-probabilities, so that a sweep computes them once; None
+            computes them at every step.
         gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
     """
 
@@ -40,11 +46,13 @@ class PreferenceModule(LanguageModelRecommender):
         lr_scheduler: SchedulerFactory | None = None,
         lora: LoRA | None = None,
         init_from: str | None = None,
+        reference_cache: str | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__(language_model, optimizer, lr_scheduler, lora, gradient_checkpointing)
         self.objective = objective
         self.init_from = init_from
+        self.reference_cache = reference_cache
         self.reference: Reference | None = None
         self._reference_digest = ""
 
@@ -66,9 +74,24 @@ class PreferenceModule(LanguageModelRecommender):
             self.reference = freeze_reference(self.policy)
         _turn_dropout_off(self)
 
+    def on_train_start(self) -> None:
+        """With a cache, looks the reference up from now on."""
+        if self.reference is not None and self.reference_cache is not None:
+            self.reference = cached_reference(self, self.reference, Path(self.reference_cache))
+
+    @property
+    def reference_identity(self) -> tuple[str, ...]:
+        """Names what decides a reference log-probability, besides prompt and response."""
+        return (
+            self._reference_digest,
+            sampled_digest(self),
+            json.dumps(self._identity, sort_keys=True),
+            str(self.trainer.precision),
+        )
+
     def response_scores(self, batch: Batch) -> ResponseScores:
         """Scores a batch under the policy, with gradients, and under the reference, without."""
-        reference = None if self.reference is None else self.reference(batch.packed)
+        reference = None if self.reference is None else self.reference(batch)
         lengths = batch.packed.lengths
         mask = lengths[:, 1:] > 0
         return ResponseScores(self.score(batch), reference, mask=mask, lengths=lengths, draws=batch.draws)

@@ -13,6 +13,7 @@ from transformers import (
 
 from datamodules.errors import InputError
 from datamodules.pretrained import cannot_load, location
+from lightning_modules.attention import FLEX
 from lightning_modules.language_model import Identity, LanguageModel
 from lightning_modules.prefix_check import require_shared_prefix
 
@@ -26,6 +27,8 @@ class PretrainedLM(LanguageModel):
         dtype: Type of the loaded weights, and of the computation in quantised layers.
         quantization: `nf4` for 4 bits (arXiv 2305.14314) or `int8` (arXiv 2208.07339) a weight, through bitsandbytes;
             such weights stay frozen, so LoRA has to be trained. None keeps them as they are.
+        flex_attention: Whether attention skips the blocks in which a packed row has nothing to attend to. For CUDA,
+            where it was not measured; elsewhere it is slow.
     """
 
     def __init__(
@@ -34,19 +37,23 @@ class PretrainedLM(LanguageModel):
         revision: str | None = None,
         dtype: Literal["float32", "bfloat16"] = "float32",
         quantization: Literal["nf4", "int8"] | None = None,
+        flex_attention: bool = False,
     ) -> None:
         self.name = name
         self.revision = revision
         self.dtype = dtype
         self.quantization = quantization
+        self.flex_attention = flex_attention
 
     def build(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-        """Loads the weights; transformers chooses SDPA where it can, which takes the packed mask."""
+        """Loads the weights and checks that sharing a prompt is exact for them."""
         self._require_bitsandbytes()
         try:
             model, loaded = AutoModelForCausalLM.from_pretrained(
                 **location(self.name),
                 **self._quantisation(),
+                # None lets transformers choose: SDPA where it can, which takes the packed mask.
+                attn_implementation=FLEX if self.flex_attention else None,
                 revision=self.revision,
                 dtype=getattr(torch, self.dtype),
                 output_loading_info=True,

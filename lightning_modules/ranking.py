@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from datamodules.batches import Batch
+from lightning_modules.exact import require_every_example
 
 
 def rank_of(scores: Tensor, positive: Tensor) -> Tensor:
@@ -69,6 +70,7 @@ class RankingModule(pl.LightningModule):
         super().__init__()
         self.val_metrics = RankingMetrics("val/")
         self.test_metrics = RankingMetrics("test/")
+        self._evaluated = 0
 
     @abstractmethod
     def candidate_scores(self, batch: Batch) -> Tensor:
@@ -76,7 +78,24 @@ class RankingModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch, metrics: RankingMetrics) -> None:
         metrics.update(self.candidate_scores(batch), batch.positive)
+        self._evaluated += len(batch)
         self.log_dict(metrics.named(), on_step=False, on_epoch=True, batch_size=len(batch))
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts counting."""
+        self._evaluated = 0
+
+    def on_test_epoch_start(self) -> None:
+        """Starts counting."""
+        self._evaluated = 0
+
+    def on_validation_epoch_end(self) -> None:
+        """Checks that every example was ranked once, see `require_every_example`."""
+        require_every_example(self.trainer, self._evaluated)
+
+    def on_test_epoch_end(self) -> None:
+        """Checks that every example was ranked once, see `require_every_example`."""
+        require_every_example(self.trainer, self._evaluated)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Ranks the candidates of a batch."""

@@ -9,7 +9,7 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from datamodules.packing import PackedBatch
+from datamodules.batches import Batch
 from lightning_modules.language_model import POLICY, REFERENCE
 from lightning_modules.scoring import response_log_probs
 
@@ -18,7 +18,7 @@ class Reference(nn.Module, ABC):
     """Scores responses under the policy as it was when the reference was made."""
 
     @abstractmethod
-    def forward(self, packed: PackedBatch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Computes log π_ref(y | x) without gradients, shape [B, R]."""
 
 
@@ -34,9 +34,9 @@ class FrozenCopy(Reference):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, packed: PackedBatch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Scores with the copy."""
-        return response_log_probs(self.model, packed)
+        return response_log_probs(self.model, batch.packed)
 
 
 class FrozenAdapter(Reference):
@@ -61,12 +61,12 @@ class FrozenAdapter(Reference):
                     parameter.requires_grad_(f".{POLICY}." in name)
 
     @torch.no_grad()
-    def forward(self, packed: PackedBatch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Scores with the reference adapter and switches back."""
         (policy,) = self._policy
         self._activate(REFERENCE)
         try:
-            return response_log_probs(policy.get_base_model(), packed)
+            return response_log_probs(policy.get_base_model(), batch.packed)
         finally:
             self._activate(POLICY)
 

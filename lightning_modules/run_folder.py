@@ -1,4 +1,4 @@
-"""A run's folder: its config's path under `outputs/`, and what Lightning leaves to be put there."""
+"""A run's folder: its config's path under the outputs, and what Lightning leaves to be put there."""
 
 import secrets
 from functools import cached_property
@@ -8,26 +8,43 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 from callbacks import MetricsCSV
+from callbacks.wandb_run import WandbRun
 from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import LAST, PREVIOUS, is_whole
 from lightning_modules.checkpoints import read_checkpoint
 
-CONFIGS, OUTPUTS = Path("configs"), Path("outputs")
+CONFIGS = Path("configs")
 
-# Settings that change how fast a run is, not what it computes.
-_FREE = ("data.init_args.num_workers", "data.init_args.cache_dir", "data.init_args.eval_batch_size")
+# Settings that change how fast a run is, not what it computes; the data module itself checks that a batch over all
+# processes stays as large as it was.
+_FREE = tuple(
+    f"data.init_args.{name}" for name in ("num_workers", "cache_dir", "eval_batch_size", "batch_size")
+)
 
 
-def run_folder(config_files: list[str]) -> Path:
+def run_folder(config_files: list[str], outputs: Path) -> Path:
     """Maps `configs/quickstart/sft.yaml` to `outputs/quickstart/sft`; overlays after the first file change nothing."""
     if not config_files:
-        return OUTPUTS / "run"
+        return outputs / "run"
     path = Path(config_files[0]).with_suffix("")
     parts = path.parts
     if CONFIGS.name in parts:
-        return OUTPUTS.joinpath(*parts[len(parts) - parts[::-1].index(CONFIGS.name) :])
-    return OUTPUTS / path.name
+        return outputs.joinpath(*parts[len(parts) - parts[::-1].index(CONFIGS.name) :])
+    return outputs / path.name
+
+
+def resolve_stage(init_from: str, folder: Path) -> str:
+    """Maps the name of a run beside this one, as `sft`, to its best checkpoint; a path stays what it is.
+
+    Args:
+        init_from: A name or a path.
+        folder: Where this run's config puts it.
+    """
+    is_name = Path(init_from).name == init_from and not Path(init_from).suffix
+    return str(folder.parent / init_from / "checkpoints/best.ckpt") if is_name else init_from
 
 
 def resolve_checkpoint(ckpt_path: str, folder: Path) -> str:
@@ -36,13 +53,37 @@ def resolve_checkpoint(ckpt_path: str, folder: Path) -> str:
     Raises:
         InputError: There is no such file. Lightning would warn and start over.
     """
-    path = folder / "checkpoints" / f"{ckpt_path}.ckpt" if ckpt_path in ("best", "last") else Path(ckpt_path)
+    if ckpt_path == "last":
+        return str(_last_whole(folder / "checkpoints"))
+    path = folder / "checkpoints" / "best.ckpt" if ckpt_path == "best" else Path(ckpt_path)
     if not path.is_file():
-        raise InputError(
-            f"--ckpt_path {ckpt_path}: there is no {path}: leave --ckpt_path out to start from the beginning, or give "
-            "the path of a checkpoint"
-        )
+        raise _no_checkpoint(ckpt_path, path)
     return str(path)
+
+
+def _last_whole(folder: Path) -> Path:
+    """The newest checkpoint that is what was written."""
+    last, previous = folder / LAST, folder / PREVIOUS
+    if not (last.is_file() or previous.is_file()):
+        raise _no_checkpoint("last", last)
+    for path in (last, previous):
+        if path.is_file() and is_whole(path):
+            if path == previous:
+                rank_zero_warn(
+                    f"{last} is torn, changed or missing: going on from {previous}, the one before it"
+                )
+            return path
+    raise InputError(
+        f"neither {last} nor {previous} is as it was written: start over without --ckpt_path, or give the path of "
+        "another checkpoint"
+    )
+
+
+def _no_checkpoint(ckpt_path: str, path: Path) -> InputError:
+    return InputError(
+        f"--ckpt_path {ckpt_path}: there is no {path}: leave --ckpt_path out to start from the beginning, or give the "
+        "path of a checkpoint"
+    )
 
 
 def wandb_run_id(folder: Path, new: bool) -> str:
@@ -53,10 +94,11 @@ def wandb_run_id(folder: Path, new: bool) -> str:
         new: Whether a new run begins.
     """
     path = folder / "wandb_run_id"
-    if new or not path.is_file():
+    # The first process alone logs; another one would write an id of its own over it.
+    if rank_zero_only.rank == 0 and (new or not path.is_file()):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(secrets.token_hex(4))
-    return path.read_text()
+    return path.read_text() if path.is_file() else ""
 
 
 def require_same_config(path: str, config: dict[str, Any]) -> None:
@@ -126,12 +168,15 @@ class RunRecord(SaveConfigCallback):
             logger.log_hyperparams(self.plain_config)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begins metrics.csv, or cuts it where the checkpoint was written."""
+        """Begins metrics.csv, or cuts it where the checkpoint was written, and gives W&B what it lacks of it."""
         for logger in _csv_loggers(trainer):
             if self._num_lines is None:
                 logger.restart()
-            else:
-                logger.keep(self._num_lines)
+                continue
+            logger.keep(self._num_lines)
+            for other in trainer.loggers:
+                if isinstance(other, WandbRun):
+                    other.resume(logger.lines())
         if self._num_lines is not None:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             pl_module.print(
@@ -143,7 +188,10 @@ class RunRecord(SaveConfigCallback):
     ) -> None:
         """Stores the settings."""
         checkpoint["config"] = self.computed_settings()
-        checkpoint["metrics_lines"] = max([logger.num_lines() for logger in _csv_loggers(trainer)], default=0)
+        checkpoint["metrics_lines"] = 0
+        if trainer.is_global_zero:
+            lines = [logger.num_lines() for logger in _csv_loggers(trainer)]
+            checkpoint["metrics_lines"] = max(lines, default=0)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -2,16 +2,20 @@
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from datamodules.packing import PackedBatch, dense_mask
+from datamodules.packing import PackedBatch
+from lightning_modules.attention import packed_mask
 
 # A quarter of a gigabyte in float32: 1,365 rows of SmolLM2's vocabulary, 523 of Llama 3's.
 _MOST_LOGITS = 1 << 26
 
 
-def attention_masks(config: PreTrainedConfig, packed: PackedBatch) -> Tensor | dict[str, Tensor]:
+def attention_masks(
+    config: PreTrainedConfig, packed: PackedBatch
+) -> Tensor | BlockMask | dict[str, Tensor | BlockMask]:
     """Builds what the layers of a model may attend to.
 
     Args:
@@ -20,12 +24,12 @@ def attention_masks(config: PreTrainedConfig, packed: PackedBatch) -> Tensor | d
         packed: B rows of L tokens.
 
     Returns:
-        One mask for all layers, or a mask per layer type, of shape [B, 1, L, L].
+        One mask for all layers, or a mask per layer type, see `packed_mask`.
     """
     config = config.get_text_config()
-    full = sliding = dense_mask(packed.position_ids, packed.segment_ids)
+    full = sliding = packed_mask(packed, config._attn_implementation)
     if (window := getattr(config, "sliding_window", None)) is not None:
-        sliding = dense_mask(packed.position_ids, packed.segment_ids, window)
+        sliding = packed_mask(packed, config._attn_implementation, window)
     if getattr(config, "layer_types", None) is None:
         return sliding
     return {"full_attention": full, "sliding_attention": sliding}

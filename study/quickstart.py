@@ -79,8 +79,8 @@ def _report(runs: dict[str, RunSummary]) -> str:
         "",
         table({NAMES[name]: run for name, run in runs.items()}),
         "",
-        f"{runs['sft'].examples} test examples of MovieLens-100k after a global time cut, 20 candidates each; ± is one "
-        "standard error.",
+        f"{runs['sft'].examples} test examples of MovieLens-100k after a global time cut, 20 candidates each.",
+        "[low, high] is a 95 % interval, for which users were resampled: examples of one user are dependent.",
         "Train losses of SFT and of a preference objective are different quantities.",
     ]
     best = max((name for name in STAGES), key=lambda name: runs[name].metrics["test/hit_ratio@1"])

@@ -4,12 +4,18 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import pyarrow.parquet as pq
+import numpy as np
 
 from datamodules.errors import InputError
+from study.compare import metrics_of, read_predictions
+from study.statistics import bootstrap_interval
 
 COLUMNS = ("test/hit_ratio@1", "test/ndcg@5", "test/mrr")
+
+# Metrics are logged in float32.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -18,20 +24,23 @@ class RunSummary:
 
     Attributes:
         metrics: The last value of every `test/` metric.
+        intervals: 95 % interval of those in `COLUMNS`, over users (see `study.statistics`).
         train_loss: Mean over the last log line's steps; None for a rule.
         seconds: Training, start-up and validation included; None for a rule.
         examples: Test examples.
     """
 
     metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
     train_loss: float | None
     seconds: float | None
     examples: int
 
-    def as_dict(self) -> dict[str, float | int | None]:
-        """Flat, for JSON."""
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: metrics at the top, their intervals beside them."""
         return {
             **self.metrics,
+            "intervals": self.intervals,
             "train/loss": self.train_loss,
             "seconds": self.seconds,
             "examples": self.examples,
@@ -42,37 +51,58 @@ def read_run(folder: Path) -> RunSummary:
     """Reads a run's folder.
 
     Raises:
-        InputError: The run has no test metrics.
+        InputError: The run has no test metrics or no predictions, or they are not of the same model.
     """
-    path = folder / "metrics.csv"
-    if not path.is_file():
-        raise InputError(f"{path} is missing: run `train.py test` for this config first")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    last = {name: float(value) for row in rows for name, value in row.items() if value}
+    last = _last_values(folder / "metrics.csv")
     metrics = {name: value for name, value in last.items() if name.startswith("test/")}
     if not metrics:
-        raise InputError(f"{path} holds no test metrics: run `train.py test` for this config first")
+        raise InputError(
+            f"{folder / 'metrics.csv'} holds no test metrics: run `train.py test` for this config first"
+        )
     finished = json.loads((folder / "finished.json").read_text())
     loss = last.get("train/loss")
+    intervals, examples = _intervals(folder / "predictions.parquet", metrics)
     return RunSummary(
         metrics=metrics,
+        intervals=intervals,
         train_loss=loss,
         seconds=finished["seconds"] if loss is not None else None,
-        examples=pq.read_metadata(folder / "predictions.parquet").num_rows,
+        examples=examples,
     )
 
 
+def _last_values(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        raise InputError(f"{path} is missing: run `train.py test` for this config first")
+    with path.open(newline="") as file:
+        return {name: float(value) for row in csv.DictReader(file) for name, value in row.items() if value}
+
+
+def _intervals(path: Path, metrics: dict[str, float]) -> tuple[dict[str, tuple[float, float]], int]:
+    """Resamples the users of the predictions, which must be of the model that was tested."""
+    predictions = read_predictions(path)
+    users = np.array(predictions["user"].to_pylist())
+    values = metrics_of(predictions["rank"].to_numpy())
+    intervals = {}
+    for column in COLUMNS:
+        each = values[column.removeprefix("test/")]
+        if abs(each.mean() - metrics[column]) > _ROUNDING:
+            raise InputError(
+                f"{path} gives {column} {each.mean():.4f} and metrics.csv {metrics[column]:.4f}: run `train.py test` "
+                "and `train.py predict` with the same checkpoint"
+            )
+        intervals[column] = bootstrap_interval(each, users, seed=0)
+    return intervals, predictions.num_rows
+
+
 def table(runs: dict[str, RunSummary]) -> str:
-    """Renders runs as a Markdown table; HR@1 with its binomial standard error."""
+    """Renders runs as a Markdown table, every metric with its 95 % interval."""
     head = ["", "train loss", "hit_ratio@1", "ndcg@5", "mrr", "seconds"]
     body = []
     for name, run in runs.items():
-        hit, ndcg, mrr = (run.metrics[column] for column in COLUMNS)
-        error = (hit * (1 - hit) / run.examples) ** 0.5
         loss = "" if run.train_loss is None else f"{run.train_loss:.3f}"
         seconds = "" if run.seconds is None else f"{run.seconds:.0f}"
-        body.append([name, loss, f"{hit:.3f} ± {error:.3f}", f"{ndcg:.3f}", f"{mrr:.3f}", seconds])
+        body.append([name, loss, *(_with_interval(run, column) for column in COLUMNS), seconds])
     widths = [max(len(row[column]) for row in [head, *body]) for column in range(len(head))]
 
     def line(cells: list[str]) -> str:
@@ -84,3 +114,8 @@ def table(runs: dict[str, RunSummary]) -> str:
 
     rule = "|-" + "-|-".join("-" * width for width in widths) + "-|"
     return "\n".join([line(head), rule, *map(line, body)])
+
+
+def _with_interval(run: RunSummary, column: str) -> str:
+    low, high = (f"{end:.3f}".removeprefix("0") for end in run.intervals[column])
+    return f"{run.metrics[column]:.3f} [{low}, {high}]"

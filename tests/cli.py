@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import wandb
 import yaml
 
 from lightning_modules.cli import main
@@ -99,3 +100,10 @@ def run(subcommand: str, name: str, settings: dict[str, Any], *args: str) -> Pat
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return torch.load(checkpoint, weights_only=True)["state_dict"]
+
+
+def end_wandb() -> None:
+    """Ends W&B's run and service: in earnest every start is a process with its own."""
+    if wandb.run is not None:
+        wandb.finish()
+    wandb.teardown()

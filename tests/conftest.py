@@ -32,14 +32,19 @@ def tiny_titles() -> dict[str, str]:
     return {f"i{n}": title for n, title in enumerate([*HOSTILE_TITLES, *names][:TINY_ITEMS])}
 
 
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_tiny(folder: Path) -> Path:
+    """40 users, 60 films, 900 ratings at 300 moments."""
     rng = np.random.default_rng(0)
     users = rng.integers(TINY_USERS, size=TINY_INTERACTIONS)
     items = rng.integers(TINY_ITEMS, size=TINY_INTERACTIONS)
     times = rng.integers(300, size=TINY_INTERACTIONS)  # many ties
     rows = [(f"u{u}", f"i{i}", float(t)) for u, i, t in zip(users, items, times, strict=True)]
-    return write_atomic(tmp_path_factory.mktemp("tiny") / "tiny", "tiny", rows, tiny_titles())
+    return write_atomic(folder, "tiny", rows, tiny_titles())
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny")
 
 
 @pytest.fixture

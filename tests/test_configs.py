@@ -1,25 +1,80 @@
-"""Every config that runs here is run through the real command line, on the small data set, for a few steps."""
+"""Every config runs for two steps at its own size, and is built at the paper's size with a tiny model in place.
 
+The configs of a data set differ in stage and objective alone, so `make test` runs each data set with some of them and
+each of them on some data set; `make test-all` runs every pair.
+"""
+
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from lightning.pytorch import LightningDataModule, LightningModule
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from lightning_modules.cli import main
+from datamodules import RecommendationDataModule
+from datamodules.tokenization import learn_tokenizer
+from lightning_modules import LoRA
+from lightning_modules.cli import DynamicPOCLI, main
+from tests.conftest import tiny_titles
 
 ROOT = Path(__file__).parents[1]
-OVERLAYS = {"csv.yaml", "wandb_online.yaml", "ddp.yaml", "generation.yaml"}
-CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.name not in OVERLAYS)
+FOLDER = ROOT / "configs"
+DATA_SETS = ("movielens", "lastfm", "goodreads", "steam")
+STAGES = ("sft", "dpo", "dmpo", "sdpo", "mppo", "dynamicpo_dmpo", "dynamicpo_sdpo", "dynamicpo_mppo")
+FAMILY = [f"{data}/{stage}.yaml" for data in DATA_SETS for stage in STAGES]
 
 
-def small(settings: dict, tiny_folder: Path) -> dict:
-    """The same config with the small data set in place and two steps long."""
+def read(name: str) -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text())
+    return settings
+
+
+def is_overlay(name: str) -> bool:
+    return "class_path" not in read(name).get("model", {})
+
+
+NAMES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml"))
+CONFIGS = [name for name in NAMES if not is_overlay(name)]
+OVERLAYS = [name for name in NAMES if is_overlay(name)]
+
+
+def one_of_the_family(name: str) -> Any:
+    data, stage = DATA_SETS.index(Path(name).parent.name), STAGES.index(Path(name).stem)
+    return pytest.param(name, marks=() if stage % len(DATA_SETS) == data else pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the configs look for files in the S-DPO format, there are some: 60, 20 and 20 rows of 20 candidates."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    titles = [title.replace("::", ";") for title in tiny_titles().values()]
+    for data in DATA_SETS[1:]:
+        folder = tmp_path / f"data/{data}-sft-cans20"
+        folder.mkdir(parents=True)
+        for split, size in (("train", 60), ("val", 20), ("test", 20)):
+            rows = []
+            for _ in range(size):
+                drawn = [titles[index] for index in rng.permutation(len(titles))[:24]]
+                rows.append(
+                    {"historyList": "::".join(drawn[20:]), "itemList": drawn[:20], "trueSelection": drawn[3]}
+                )
+            (folder / f"{data}-{split}.json").write_text(json.dumps(rows))
+
+
+def small(settings: dict[str, Any], tiny_folder: Path) -> dict[str, Any]:
+    """The same config two steps long, with the small data set in MovieLens' place."""
     data = settings["data"]["init_args"]
-    data["source"] = {
-        "class_path": "datamodules.sources.RecBoleSource",
-        "init_args": {"path": str(tiny_folder)},
-    }
+    if data["source"] == "datamodules.sources.MovieLens100k":
+        data["source"] = {
+            "class_path": "datamodules.sources.RecBoleSource",
+            "init_args": {"path": str(tiny_folder)},
+        }
     data.update(batch_size=4, max_val_examples=8, max_test_examples=8)
     settings["wandb"] = {"mode": "disabled"}
     trainer = settings.setdefault("trainer", {})
@@ -31,38 +86,168 @@ def small(settings: dict, tiny_folder: Path) -> dict:
     return settings
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
-def test_a_config_trains_and_tests(path: Path, tiny_folder: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    settings = small(yaml.safe_load(path.read_text()), tiny_folder)
-    copy = tmp_path / path.relative_to(ROOT)
+@pytest.mark.parametrize(
+    "name", [*(n for n in CONFIGS if n not in FAMILY), *(one_of_the_family(n) for n in FAMILY)]
+)
+def test_a_config_trains_and_tests(
+    name: str, tiny_folder: Path, tmp_path: Path, tiny_pretrained: str
+) -> None:
+    settings = small(read(name), tiny_folder)
+    Path("cache").mkdir()
+    Path("cache/smollm2-135m-instruct").symlink_to(tiny_pretrained)
+    copy = Path("configs") / name
     copy.parent.mkdir(parents=True)
     copy.write_text(yaml.safe_dump(settings))
-    folder = tmp_path / "outputs" / path.relative_to(ROOT / "configs").with_suffix("")
     checkpoint = []
     if "max_steps" in settings["trainer"]:
-        main(["fit", "--config", str(copy.relative_to(tmp_path))])
+        main(["fit", "--config", str(copy)])
         checkpoint = ["--ckpt_path", "best"]
-    main(["test", "--config", str(copy.relative_to(tmp_path)), *checkpoint])
+    main(["test", "--config", str(copy), *checkpoint])
+    folder = (tmp_path / "outputs" / name).with_suffix("")
     assert "test/hit_ratio@1" in (folder / "metrics.csv").read_text()
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
-def test_a_config_says_how_it_is_run(path: Path) -> None:
-    """The header holds the command with the config's own path, and the table of configs has a row for it."""
-    name = path.relative_to(ROOT)
-    header = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert any(f"--config {name}" in line for line in header)
-    assert str(path.relative_to(ROOT / "configs")) in (ROOT / "configs/README.md").read_text()
+class Built(DynamicPOCLI):
+    """Everything a run needs, without running it."""
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=None,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            args=args,
+        )
+
+    def _run_subcommand(self, subcommand: str) -> None: ...
 
 
-def test_overlays_leave_the_runs_folder_to_the_config(tiny_folder: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    settings = small(yaml.safe_load((ROOT / "configs/quickstart/dmpo.yaml").read_text()), tiny_folder)
+NO_GPU = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto"]
+
+
+def at_the_papers_size(name: str) -> list[str]:
+    """The arguments that the config's header says, without the GPUs."""
+    overlay = (
+        "configs/llama2_7b/sft.yaml" if name.endswith("/sft.yaml") else "configs/llama2_7b/preference.yaml"
+    )
+    assert f"add --config {overlay}" in (FOLDER / name).read_text()
+    return ["--config", f"configs/{name}", "--config", overlay, *NO_GPU, "--wandb.mode", "disabled"]
+
+
+@pytest.mark.parametrize("name", map(one_of_the_family, FAMILY))
+def test_the_papers_settings_arrive(name: str) -> None:
+    """Every number of the paper, whatever the small config has in its place; the model is named, not loaded."""
+    shutil.copytree(FOLDER, "configs")
+    built = Built(["fit", *at_the_papers_size(name)])
+    stage = Path(name).stem
+    own = Path("outputs/llama2_7b", name).with_suffix("")
+    trainer, model, data = built.trainer, built.model, built.datamodule
+    assert Path(trainer.default_root_dir) == own
+    assert (trainer.max_epochs, trainer.max_steps) == (5 if stage == "sft" else 3, -1)
+    assert (trainer.gradient_clip_val, trainer.precision) == (0.3, "bf16-mixed")
+    assert isinstance(data, RecommendationDataModule)
+    assert 4 * trainer.accumulate_grad_batches * data.batch_size == 128
+    assert data.num_negatives == {"sft": 0, "dpo": 1}.get(stage, 15)
+    assert model.lora == LoRA(rank=8, alpha=32, dropout=0.1)
+    assert model.language_model.identity()["quantization"] == "nf4"
+    optimizer = model._optimizer([torch.nn.Parameter(torch.zeros(1))])
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (1e-5, 0)
+    assert group["betas"] == (0.9, 0.999)
+    (factor,) = model._lr_scheduler(optimizer, 100).lr_lambdas
+    assert [factor(step) for step in (0, 4, 5, 100)] == pytest.approx([0.2, 1.0, 1.0, 0.0])
+    if stage == "sft":
+        assert model.history_weight == 0
+    else:
+        assert model.init_from == str(own.parent / "sft/checkpoints/best.ckpt")
+
+
+@pytest.fixture(scope="module")
+def tiny_pretrained(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Llama of the pretrained kind, with its tokenizer, in a folder."""
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    tokenizer = learn_tokenizer(f" {title}" for title in tiny_titles().values())
+    tokenizer.save_pretrained(folder)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **size)).save_pretrained(folder)
+    return str(folder)
+
+
+def test_both_stages_run_at_the_papers_settings_with_a_tiny_model_in_place(tiny_pretrained: str) -> None:
+    shutil.copytree(FOLDER, "configs")
+    language_model = {"init_args": {"name": tiny_pretrained, "quantization": None}}
+    tiny = {
+        "trainer": {"max_epochs": 1, "val_check_interval": 1.0},
+        "model": {"init_args": {"language_model": language_model}},
+        "data": {"init_args": {"tokenizer": tiny_pretrained, "max_length": 1024}},
+    }
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
+    for name in ("lastfm/sft.yaml", "lastfm/dynamicpo_dmpo.yaml"):
+        main(["fit", *at_the_papers_size(name), "--config", "tiny.yaml"])
+        folder = Path("outputs/llama2_7b", name).with_suffix("")
+        state = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
+        assert state["global_step"] == 2  # 60 rows are 15 batches of 4; the last 7 of them make a step too
+        assert all(".lora_" in key for key in state["state_dict"])
+
+
+def test_the_two_overlays_of_the_paper_differ_in_the_stage_alone() -> None:
+    sft, preference = read("llama2_7b/sft.yaml"), read("llama2_7b/preference.yaml")
+    assert sft["trainer"].pop("max_epochs") == 5
+    assert preference["trainer"].pop("max_epochs") == 3
+    assert sft["model"]["init_args"].pop("history_weight") == 0
+    for each in (sft, preference):
+        del each["trainer"]["val_check_interval"]
+    assert sft == preference
+
+
+def test_the_family_differs_in_data_set_and_objective_alone() -> None:
+    """So numbers of two of these configs can be compared, and a change to one is not forgotten in the others."""
+    assert set(FAMILY) <= set(CONFIGS)
+    stage_of: dict[str, Any] = {}
+    for name in FAMILY:
+        settings = read(name)
+        model, data = settings["model"]["init_args"], settings["data"]["init_args"]
+        for key in ("source", "templates", "max_test_examples"):
+            of_data = stage_of.setdefault(f"{Path(name).parent} {key}", data.get(key))
+            assert data.pop(key, None) == of_data, name
+        objective = stage_of.setdefault(f"objective of {Path(name).stem}", model.get("objective"))
+        assert model.pop("objective", None) == objective, name
+        kind = Path(name).stem if Path(name).stem in ("sft", "dpo") else "preference"
+        assert stage_of.setdefault(kind, settings) == settings, name
+    stage_of["dpo"]["data"]["init_args"]["num_negatives"] = 15
+    assert stage_of["dpo"] == stage_of["preference"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_says_how_it_is_run(name: str) -> None:
+    """The header holds a command that names the config, and the table of configs has a row for it."""
+    header = [line for line in (FOLDER / name).read_text().splitlines() if line.startswith("#")]
+    assert any("python train.py" in line and f"--config configs/{name}" in line for line in header)
+    assert f"| {name} |" in (FOLDER / "README.md").read_text()
+
+
+def test_overlays_leave_the_runs_folder_to_the_config(tiny_folder: Path) -> None:
+    shutil.copytree(FOLDER, "configs")
+    settings = small(read("quickstart/dmpo.yaml"), tiny_folder)
     del settings["wandb"]
-    (tmp_path / "configs/quickstart/dmpo.yaml").write_text(yaml.safe_dump(settings))
+    Path("configs/quickstart/dmpo.yaml").write_text(yaml.safe_dump(settings))
     main(["fit", "--config", "configs/quickstart/dmpo.yaml", "--config", "configs/csv.yaml"])
-    folder = tmp_path / "outputs/quickstart/dmpo"
+    folder = Path("outputs/quickstart/dmpo")
     assert not (folder / "wandb").exists()
     assert (folder / "metrics.csv").is_file()
+
+
+def test_the_published_lists_are_an_overlay() -> None:
+    shutil.copytree(FOLDER, "configs")
+    configs = ["--config", "configs/steam/dmpo.yaml", "--config", "configs/published_candidates.yaml"]
+    data = Built(["fit", *configs, "--wandb.mode", "disabled"]).datamodule
+    data.prepare_data()
+    data.setup("test")
+    published = json.loads(Path("data/steam-sft-cans20/steam-test.json").read_text())
+    rows = sorted(data.store.splits["test"], key=lambda row: row["id"])
+    assert len(rows) == len(published) == 20
+    for row, given in zip(rows, published, strict=True):
+        titles = [data.store.titles[item].casefold() for item in row["candidates"]]
+        assert titles == [title.casefold() for title in given["itemList"]]

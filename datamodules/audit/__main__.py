@@ -28,10 +28,13 @@ def main(args: list[str] | None = None) -> int:
     )
     parser.add_argument("--candidates", choices=("as_given", "reshuffled", "redrawn"), default="as_given")
     parser.add_argument("--seed", type=int, default=0, help="decides what is re-shuffled or re-drawn")
+    parser.add_argument(
+        "--skip-broken-rows", action="store_true", help="count them instead of refusing the file"
+    )
     settings = parser.parse_args(args)
     start = time.perf_counter()
     try:
-        data = read_audit_data(settings.path)
+        data = read_audit_data(settings.path, settings.skip_broken_rows)
         if settings.candidates == "reshuffled":
             data = reshuffled(data, settings.seed)
         elif settings.candidates == "redrawn":

@@ -1,6 +1,6 @@
 """Rows of titles, as readers yield them, into numbers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ def same_title(title: str) -> str:
     return fold_title(title).casefold()
 
 
-def encode(splits: dict[str, Iterable[Row]], fold: Callable[[str], str], ordered: bool) -> AuditData:
+def encode(splits: Mapping[str, Iterable[Row]], fold: Callable[[str], str], ordered: bool) -> AuditData:
     """Encodes what a reader yields.
 
     Args:
@@ -57,7 +57,7 @@ def encode(splits: dict[str, Iterable[Row]], fold: Callable[[str], str], ordered
             lists.append([codes(title) for title in candidates])
             targets.append(codes(target))
         if not targets:
-            raise InputError(f"the {name} split has no rows: restore the file")
+            raise InputError(f"the {name} split has no rows: restore its file")
         encoded.append(
             AuditSplit(
                 name, _matrix(histories, True), _matrix(lists, False), np.array(targets, dtype=np.int32)

@@ -53,11 +53,10 @@ class AuditReport:
         for stage in self.stages:
             lines += ["", *_stage_lines(stage)]
         lines += ["", "faulty rows", *map(_fault_line, self.faults)]
-        if not any("later" in fault.name for fault in self.faults):
-            lines.append(
-                "  later than its split allows: not checked, the data have no times or only one split"
-            )
-        lines += ["", _verdict(self.reasons)]
+        unchecked = "" if any("later" in fault.name for fault in self.faults) else _why_unchecked(self.data)
+        if unchecked:
+            lines.append(f"  later than its split allows: not checked: {unchecked}")
+        lines += ["", _verdict(self.reasons, unchecked)]
         return "\n".join(lines)
 
 
@@ -88,10 +87,15 @@ def _audit(data: AuditData, budget: Budget) -> AuditReport:
     return AuditReport(data, findings, find_faults(data))
 
 
+def _why_unchecked(data: AuditData) -> str:
+    return "no times" if any(split.time is None for split in data.splits) else "only one split"
+
+
 def _counts(data: AuditData) -> str:
+    skipped = f"; {data.skipped:,} broken rows skipped" if data.skipped else ""
     rows = ", ".join(f"{len(split):,} {split.name}" for split in data.splits)
     width = max(split.candidates.shape[1] for split in data.splits)
-    return f"{rows} rows; lists of up to {width} candidates"
+    return f"{rows} rows; lists of up to {width} candidates{skipped}"
 
 
 def _stage_lines(stage: StageFindings) -> list[str]:
@@ -126,7 +130,12 @@ def _fault_line(fault: Fault) -> str:
     return f"  {fault.name}: {fault.count:,} of {fault.rows:,}{first}   {mark}"
 
 
-def _verdict(reasons: list[str]) -> str:
+def _verdict(reasons: list[str], unchecked: str) -> str:
     if not reasons:
-        return f"PASS: no rule gains {EFFECT} of HR@1 from the lists (level {LEVEL:g}), and rows are in order"
+        rows = (
+            f"rows are in order but for their times, not checked: {unchecked}"
+            if unchecked
+            else "rows are in order"
+        )
+        return f"PASS: no rule gains {EFFECT} of HR@1 from the lists (level {LEVEL:g}), and {rows}"
     return "\n".join(["CONDEMNED", *(f"  {reason}" for reason in reasons)])

@@ -57,11 +57,13 @@ class AuditData:
         splits: What a model learns from comes before what it is judged on.
         titles: Title of every item.
         ordered: Whether the model sees the list's order; preference files only say which response is better.
+        skipped: Broken rows that were left out.
     """
 
     splits: tuple[AuditSplit, ...]
     titles: list[str]
     ordered: bool = True
+    skipped: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datamodules.corpus import Corpus, ExampleRules
+from datamodules.errors import InputError
 from datamodules.examples import build_examples
 from datamodules.filters import InteractionFilter, apply_filters
 from datamodules.interactions import Interactions
@@ -45,6 +46,10 @@ class InteractionSource(Source):
     def __init__(self, filters: Sequence[InteractionFilter] | None = None) -> None:
         self.filters = tuple(filters or ())
 
+    def __str__(self) -> str:
+        """Names the log in errors."""
+        return type(self).__name__
+
     @abstractmethod
     def content(self, cache_dir: Path) -> str:
         """Identifies the log before it is filtered."""
@@ -63,10 +68,14 @@ class InteractionSource(Source):
 
     def load(self, cache_dir: Path, rules: ExampleRules) -> Corpus:
         """Filters the log and makes an example of every interaction with enough history."""
-        log = apply_filters(self.read(cache_dir), self.filters)
-        examples = build_examples(log, rules.min_history, rules.max_history, rules.seed)
+        log = self.read(cache_dir)
+        try:
+            log = apply_filters(log, self.filters)
+            examples = build_examples(log, rules.min_history, rules.max_history, rules.seed)
+        except InputError as error:
+            raise InputError(f"{self}: {error}") from error
         # What a rule that counts may see: interactions earlier than every validation target.
-        early = log.time < examples.time[examples.split > 0].min()
+        early = log.time < log.time[examples.id[examples.split > 0]].min()
         return Corpus(
             examples=examples,
             titles=log.titles,

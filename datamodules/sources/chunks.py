@@ -42,12 +42,14 @@ def require_fields(path: Path, wanted: Collection[str], present: Collection[str]
     """Checks that a file has the columns that are asked for.
 
     Raises:
-        InputError: One is absent.
+        InputError: One is absent, or there are two of it.
     """
     if absent := [field for field in wanted if field not in present]:
         raise InputError(
-            f"{path}: no field {absent[0]!r} among {sorted(present)}: name the right one in the config"
+            f"{path}: no field {absent[0]!r} among {sorted(present)}: rename it or name the right one"
         )
+    if twice := [field for field in wanted if list(present).count(field) > 1]:
+        raise InputError(f"{path}: two fields are called {twice[0]!r}: rename one")
 
 
 def decoded(column: pa.Array) -> pa.Array:
@@ -72,11 +74,14 @@ def blank(column: pa.Array) -> NDArray[np.bool_]:
 
 def numbers(column: pa.Array) -> NDArray[np.float64]:
     """Reads numbers or times (as seconds since 1970), not-a-number where a value is neither; shape [N]."""
-    if pa.types.is_temporal(column.type):
-        column = pc.divide(column.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64()), 1e6)
-    elif pa.types.is_string(column.type):
-        column = _numbers_of_text(column)
-    return pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    try:
+        if pa.types.is_temporal(column.type):
+            column = pc.divide(column.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64()), 1e6)
+        elif pa.types.is_string(column.type):
+            column = _numbers_of_text(column)
+        return pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a column of lists, say, or of times of day
+        return np.full(len(column), np.nan)
 
 
 def _numbers_of_text(column: pa.Array) -> pa.Array:

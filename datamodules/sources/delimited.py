@@ -14,6 +14,7 @@ from datamodules.sources.broken import BrokenRows
 from datamodules.sources.chunks import Chunk, decoded, require_fields, require_file
 
 _BLOCK_BYTES = 1 << 22
+_LONGEST_FIELD = (1 << 31) - 1  # the most that csv takes everywhere; unless told, it refuses 128 KiB
 
 
 class DelimitedText:
@@ -31,11 +32,12 @@ class DelimitedText:
         self._delimiter = delimiter
         self._quoted = quoted
 
-    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+    def _lines(self, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Yields every row that is not empty, with the line on which it begins; slow: for headers and errors."""
         quoting: Literal[0, 3] = line_csv.QUOTE_MINIMAL if self._quoted else line_csv.QUOTE_NONE
+        line_csv.field_size_limit(_LONGEST_FIELD)
         with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = line_csv.reader(file, delimiter=self._delimiter, quoting=quoting)
+            reader = line_csv.reader(file, delimiter=self._delimiter, quoting=quoting, strict=strict)
             begin = 1
             for row in reader:
                 if row:
@@ -72,8 +74,26 @@ class DelimitedText:
                     yield Chunk(arrays, partial(self._place, misshapen, position))
                 position += batch.num_rows
             self._report(misshapen[reported:], broken)
+            self._require_closed_quotes()
         except pa.ArrowInvalid as error:
             raise InputError(f"{self.path}: {str(error).splitlines()[0]}: restore the file") from error
+
+    def _require_closed_quotes(self) -> None:
+        """Refuses a file that ends inside quotes, which Arrow takes for a value like any other."""
+        if not self._quoted or not self._has_odd_quotes():
+            return
+        line = 0
+        try:
+            for begin, _ in self._lines(strict=True):
+                line = begin
+        except line_csv.Error as error:
+            raise InputError(
+                f"{self.path}, after line {line}: {error} inside quotes: restore the file"
+            ) from error
+
+    def _has_odd_quotes(self) -> bool:
+        with self.path.open("rb") as file:
+            return sum(block.count(b'"') for block in iter(lambda: file.read(_BLOCK_BYTES), b"")) % 2 == 1
 
     def _reader(self, columns: list[str], misshapen: list[csv.InvalidRow]) -> csv.CSVStreamingReader:
         def skip(row: csv.InvalidRow) -> str:

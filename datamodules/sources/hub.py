@@ -1,10 +1,12 @@
 """Files of the Hugging Face hub, by name, revision and checksum, for whoever reaches it."""
 
+import lzma
 import re
 import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -14,6 +16,17 @@ from datamodules.corpus import Corpus, ExampleRules
 from datamodules.errors import InputError
 from datamodules.sources.base import Source, sha256
 
+# What the archive modules raise for archives that are cut, damaged, encrypted or packed in a way they do not know.
+_UNPACKING_ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    RuntimeError,
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -115,8 +128,9 @@ def unpack(archive: Path, folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             _extract(archive, Path(temporary))
             shutil.copytree(temporary, folder, dirs_exist_ok=True)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise InputError(f"{archive.name} cannot be unpacked ({error}): fetch it again") from error
+    except _UNPACKING_ERRORS as error:
+        reason = (str(error).splitlines() or [repr(error)])[0].rstrip(":")
+        raise InputError(f"{archive.name} cannot be unpacked ({reason}): fetch it again") from error
 
 
 def _extract(archive: Path, folder: Path) -> None:

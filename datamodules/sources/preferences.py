@@ -90,7 +90,7 @@ def _parse(row: Any) -> tuple[str, tuple[str, ...]]:
         if not row[field]:
             raise ValueError(f"{field} is empty")
     responses = (row["chosen"], *row["rejected"])
-    if not all(isinstance(text, str) and text for text in responses):
+    if set(map(type, responses)) != {str} or "" in responses:
         raise ValueError("rejected holds something else than text")
     if len(set(responses)) < len(responses):
         raise ValueError("a response stands there twice: chosen and rejected ones must differ")

@@ -51,6 +51,9 @@ class RecBoleSource(InteractionSource):
             self._inter_fields[RATING] = rating_field
         self._skip = skip_broken_rows
 
+    def __str__(self) -> str:
+        return str(self._files()[0])
+
     def _files(self) -> tuple[Path, Path]:
         return self.path / f"{self.name}.inter", self.path / f"{self.name}.item"
 
@@ -70,9 +73,23 @@ class RecBoleSource(InteractionSource):
         return read_log(_atomic(inter, self._inter_fields), catalogue, inter, item)
 
 
+def field_names(path: Path) -> list[str]:
+    """Reads the names of an atomic file's fields, without their types.
+
+    Raises:
+        InputError: The file is missing.
+    """
+    return [name.split(":")[0] for name in _text(path).header()]
+
+
+def _text(path: Path) -> DelimitedText:
+    return DelimitedText(path, delimiter="\t", quoted=False)
+
+
 def _atomic(broken: BrokenRows, fields: dict[str, str]) -> Iterator[Chunk]:
     """Streams fields of an atomic file, in which quotes and commas are ordinary characters."""
-    text = DelimitedText(broken.path, delimiter="\t", quoted=False)
-    names = {name.split(":")[0]: name for name in text.header()}
+    names = field_names(broken.path)
     require_fields(broken.path, fields.values(), names)
-    return text.chunks({name: names[field] for name, field in fields.items()}, broken)
+    text = _text(broken.path)
+    typed = dict(zip(names, text.header(), strict=True))
+    return text.chunks({name: typed[field] for name, field in fields.items()}, broken)

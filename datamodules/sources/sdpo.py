@@ -1,6 +1,7 @@
 """The JSON files of S-DPO, DynamicPO and LLaRA: examples that bring their candidates, without users or times."""
 
 from array import array
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,50 @@ from datamodules.sources.splits import TRAIN, VAL, SplitFiles
 
 _HISTORY, _LIST, _TARGET = "historyList", "itemList", "trueSelection"
 _SEPARATOR = "::"
+
+
+@dataclass(frozen=True)
+class ListedRow:
+    """One row, as text.
+
+    Attributes:
+        history: Titles before the target, oldest first.
+        candidates: Titles in the order of the list.
+        target: The title to predict.
+    """
+
+    history: list[str]
+    candidates: list[str]
+    target: str
+
+    @classmethod
+    def parse(cls, value: Any) -> "ListedRow":
+        """Takes a JSON value apart.
+
+        Raises:
+            ValueError: It is no such row; the message says what is wrong with it.
+        """
+        if not isinstance(value, dict):
+            raise ValueError(f"{str(value)[:40]!r} is not an object")
+        if absent := [field for field in (_HISTORY, _LIST, _TARGET) if field not in value]:
+            raise ValueError(f"no field {absent[0]!r} among {sorted(value)}")
+        history = _texts(_HISTORY, _as_list(value[_HISTORY]))
+        candidates = _texts(_LIST, value[_LIST])
+        if not candidates:
+            raise ValueError(f"{_LIST} is empty")
+        return cls(history, candidates, *_texts(_TARGET, [value[_TARGET]]))
+
+
+def _as_list(history: Any) -> Any:
+    if not isinstance(history, str):
+        return history
+    return history.split(_SEPARATOR) if history else []
+
+
+def _texts(field: str, titles: Any) -> list[str]:
+    if not isinstance(titles, list) or not set(map(type, titles)) <= {str}:
+        raise ValueError(f"{field} {str(titles)[:40]!r} is not text in the form it must have")
+    return titles
 
 
 class SDPOSource(Source):
@@ -80,19 +125,22 @@ class _Rows:
         self._history, self._history_lengths = array("i"), array("i")
 
     def read(self, split: int, path: Path, broken: BrokenRows) -> None:
-        for line, row in json_array(path):
+        for line, value in json_array(broken):
+            known = self._index.mark()
             try:
-                self._add(split, path, line, row)
+                self._add(split, path, line, *self._numbers(ListedRow.parse(value)))
             except ValueError as error:
+                self._index.forget_since(known)  # or items that are in no example could be drawn as negatives
                 broken.at_line(line, str(error))
             self._number += 1
 
-    def _add(self, split: int, path: Path, line: int, row: Any) -> None:
-        history, candidates, target = self._parse(row)
+    def _add(
+        self, split: int, path: Path, line: int, history: list[int], candidates: list[int], target: int
+    ) -> None:
+        self._width = self._width or len(candidates)
         if len(history) < self._rules.min_history:
             self._short += 1
             return
-        self._width = self._width or len(candidates)
         self._id.append(self._number)
         self._split.append(split)
         self._users.append(f"{path.name}:{line}")
@@ -101,30 +149,22 @@ class _Rows:
         self._history.extend(history)
         self._history_lengths.append(len(history))
 
-    def _parse(self, row: Any) -> tuple[list[int], list[int], int]:
-        """Checks a row; a `ValueError` says what is wrong with it."""
-        if not isinstance(row, dict):
-            raise ValueError(f"{str(row)[:40]!r} is not an object")
-        if absent := [field for field in (_HISTORY, _LIST, _TARGET) if field not in row]:
-            raise ValueError(f"no field {absent[0]!r} among {sorted(row)}")
-        history = self._items(_HISTORY, _as_list(row[_HISTORY]))
-        candidates = self._items(_LIST, row[_LIST])
-        (target,) = self._items(_TARGET, [row[_TARGET]])
+    def _numbers(self, row: ListedRow) -> tuple[list[int], list[int], int]:
+        """Turns titles into items; a `ValueError` says what is wrong with the row."""
+        history = self._items(_HISTORY, row.history)
+        candidates = self._items(_LIST, row.candidates)
+        (target,) = self._items(_TARGET, [row.target])
         if len(candidates) != (self._width or len(candidates)):
             raise ValueError(f"{_LIST} holds {len(candidates)} titles and the rows before hold {self._width}")
         if target not in candidates:
-            raise ValueError(f"{_TARGET} {row[_TARGET]!r} is not in {_LIST}")
+            raise ValueError(f"{_TARGET} {row.target!r} is not in {_LIST}")
         if len(set(candidates)) < len(candidates):
             raise ValueError(f"{_LIST} names an item twice")
         return history, candidates, target
 
-    def _items(self, field: str, titles: Any) -> list[int]:
-        if isinstance(titles, list) and (known := self._index.find(titles)) is not None:
-            return known
-        if not isinstance(titles, list) or not all(isinstance(title, str) for title in titles):
-            raise ValueError(f"{field} {str(titles)[:40]!r} is not text in the form it must have")
+    def _items(self, field: str, titles: list[str]) -> list[int]:
         try:
-            return [self._index.add(title) for title in titles]
+            return self._index.add_all(titles)
         except ValueError as error:
             raise ValueError(f"{field} holds {error}") from error
 
@@ -145,7 +185,7 @@ class _Rows:
             id=ids,
             user=user,
             target=target,
-            time=np.full(len(ids), np.nan),  # the format has none
+            time=None,
             history=Histories(log_item, np.cumsum(lengths), lengths, self._rules.max_history),
             split=split,
             skipped_users=self._short,
@@ -165,9 +205,3 @@ class _Rows:
                 "rows with too short a history, skipped": self._short,
             },
         )
-
-
-def _as_list(history: Any) -> Any:
-    if not isinstance(history, str):
-        return history
-    return history.split(_SEPARATOR) if history else []

@@ -1,6 +1,7 @@
 """CSV or Parquet tables with named columns: a table of interactions, and a catalogue or titles beside them."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +59,9 @@ class TableSource(InteractionSource):
         self._delimiter = delimiter
         self._skip = skip_broken_rows
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     def content(self, cache_dir: Path) -> str:
         """Hashes the files and how they are read."""
         files = [self.path] if self.catalogue is None else [self.path, self.catalogue]
@@ -110,19 +114,40 @@ def is_parquet(path: Path) -> bool:
         return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
 
 
+def column_names(path: Path, delimiter: str = ",") -> list[str]:
+    """Reads the names of a table's columns.
+
+    Args:
+        path: A CSV or Parquet file.
+        delimiter: What separates the fields of a CSV file.
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    if not is_parquet(path):
+        return DelimitedText(path, delimiter, quoted=True).header()
+    with _broken_files_named(path), pq.ParquetFile(path) as file:
+        return list(file.schema_arrow.names)
+
+
+@contextmanager
+def _broken_files_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise InputError(f"{path}: {str(error).splitlines()[0]}: restore the file") from error
+
+
 def _parquet(path: Path, fields: dict[str, str]) -> Iterator[Chunk]:
     """Streams columns of a Parquet file; ids and titles become text, numbers and times stay."""
     position = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            require_fields(path, fields.values(), file.schema_arrow.names)
-            for batch in file.iter_batches(_ROWS, columns=list(dict.fromkeys(fields.values()))):
-                columns = {name: batch.column(field) for name, field in fields.items()}
-                texts = {name: _text(columns[name]) for name in columns if name in (USER, ITEM, TITLE)}
-                yield Chunk({**columns, **texts}, partial(_row, position))
-                position += batch.num_rows
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}: restore the file") from error
+    with _broken_files_named(path), pq.ParquetFile(path) as file:
+        require_fields(path, fields.values(), file.schema_arrow.names)
+        for batch in file.iter_batches(_ROWS, columns=list(dict.fromkeys(fields.values()))):
+            columns = {name: batch.column(field) for name, field in fields.items()}
+            texts = {name: _text(columns[name]) for name in columns if name in (USER, ITEM, TITLE)}
+            yield Chunk({**columns, **texts}, partial(_row, position))
+            position += batch.num_rows
 
 
 def _row(position: int, row: int) -> str:

@@ -23,6 +23,7 @@ from transformers import (
 
 from callbacks.model_card import CardFacts, model_card
 from datamodules import RecommendationDataModule
+from datamodules.batches import Batch
 from datamodules.errors import InputError
 from datamodules.prompt_settings import PromptSettings
 from datamodules.sources import RecBoleSource
@@ -42,25 +43,26 @@ def exporting(settings: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     return settings
 
 
-def first_batch(tiny_folder: Path):
+def first_batch(tiny_folder: Path) -> Batch:
     data = RecommendationDataModule(
         RecBoleSource(str(tiny_folder)), num_candidates=8, max_val_examples=16, max_test_examples=21
     )
     data.prepare_data()
     data.setup("test")
-    return next(iter(data.test_dataloader())).packed
+    return next(iter(data.test_dataloader()))
 
 
 @torch.no_grad()
-def plain_scores(model: PreTrainedModel, packed) -> Tensor:
-    """Log π(y | x) of every response, one unpadded forward each: shape [B, R]."""
+def plain_scores(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Log π(y | x) of every response, one unpadded forward each, in the order of the ids: shape [B, R]."""
+    packed = batch.packed
     scores = torch.zeros(packed.token_mask.shape[:2])
     for row, column in torch.cartesian_prod(*map(torch.arange, scores.shape)).tolist():
         prompt = packed.input_ids[row][packed.segment_ids[row] == 0]
         answer = packed.target[row, column][packed.token_mask[row, column]]
         logits = model(input_ids=torch.cat([prompt, answer])[None]).logits[0, len(prompt) - 1 : -1]
         scores[row, column] = logits.log_softmax(-1).gather(1, answer[:, None]).sum()
-    return scores
+    return scores[batch.id.argsort()]
 
 
 def run_scores(folder: Path, name: str, settings: dict[str, Any]) -> Tensor:
@@ -77,14 +79,14 @@ def test_an_adapter_loads_in_plain_peft_with_the_same_log_probs(tiny_folder: Pat
     settings = exporting(config(tiny_folder, lora={"rank": 2, "dropout": 0.0}), merged=True)
     folder = run("fit", "lora", settings)
     expected = run_scores(folder, "lora", settings)
-    packed = first_batch(tiny_folder)
+    batch = first_batch(tiny_folder)
     adapted = AutoPeftModelForCausalLM.from_pretrained(folder / "adapter")
-    found = by_rank(plain_scores(adapted, packed))
+    found = by_rank(plain_scores(adapted, batch))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     merged = AutoModelForCausalLM.from_pretrained(folder / "model")
-    torch.testing.assert_close(by_rank(plain_scores(merged, packed)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(by_rank(plain_scores(merged, batch)), expected, rtol=0, atol=1e-5)
     with adapted.disable_adapter():
-        untrained = by_rank(plain_scores(adapted, packed))
+        untrained = by_rank(plain_scores(adapted, batch))
     assert (untrained - expected).abs().max() > 0.1, "the adapter does nothing, so that nothing was tested"
 
 
@@ -117,10 +119,9 @@ def test_the_layout_is_pefts_own(tiny_folder: Path) -> None:
 
 
 def test_the_best_weights_are_exported_and_those_at_the_end_where_there_are_none(tiny_folder: Path) -> None:
-    """A learning rate this high ruins the model after the first validation, so that best is not last."""
+    """The learning rate falls, so that the first validation is the best by it."""
     settings = exporting(config(tiny_folder))
-    settings["model"]["init_args"]["optimizer"]["init_args"]["lr"] = 0.5
-    settings["model"]["init_args"]["lr_scheduler"]["init_args"]["warmup_steps"] = 30
+    settings["best_checkpoint"] = {"monitor": "lr", "mode": "max"}
     folder = run("fit", "best", settings)
     best, last = (weights(folder / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
     name = "policy.model.layers.0.mlp.down_proj.weight"

@@ -11,12 +11,14 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from datamodules import RecommendationDataModule, audit_input
+from datamodules import PreferencePairsDataModule, RecommendationDataModule, audit_input
 from datamodules.audit import AuditData, audit
 from datamodules.audit.__main__ import main
 from datamodules.audit.rows import NONE
-from datamodules.audit_input import from_store_folder, read_audit_data
-from datamodules.store import SplitWriter, write_catalogue, write_tokenizer
+from datamodules.audit.stored import stored_data
+from datamodules.audit_input import read_audit_data
+from datamodules.sources import PreferenceFiles, SDPOSource
+from datamodules.store import SplitWriter, read_store, write_catalogue, write_tokenizer
 from datamodules.tokenization import learn_tokenizer
 from tests.conftest import write_atomic
 from tests.datamodules.audit_samples import clean, drawn_by_target, faulty, placed_by_target
@@ -210,7 +212,7 @@ def test_what_the_data_module_builds_passes(
 ) -> None:
     make_data()
     (folder,) = tmp_path.glob("examples-*")
-    assert audit(from_store_folder(folder)).reasons == []
+    assert audit(stored_data(read_store(folder))).reasons == []
 
 
 def test_the_defaults_are_the_data_modules() -> None:
@@ -225,25 +227,31 @@ def test_the_defaults_are_the_data_modules() -> None:
 
 
 GOOD = '{"historyList": "a", "itemList": ["x"], "trueSelection": "x"}'
+PAIR = '{"prompt": "p", "chosen": "c", "rejected": ["r"]}'
 BAD = {
     "absent": (None, "does not exist"),
     "a.txt": ("", "'.txt' is no format that is known"),
     "a.json": ("[" + GOOD + ",\n{", "a.json, line 2: "),
-    "b.json": ("{}", "holds dict, not an array of rows"),
+    "b.json": ("{}", "b.json, line 1: expected '[', found '{'"),
     "c.json": ("[]", "the c split has no rows"),
-    "d.json": (f'[{GOOD}, {{"historyList": "a"}}]', "d.json, row 2: no field 'itemList'"),
+    "d.json": (f'[{GOOD},\n{{"historyList": "a"}}]', "d.json, line 2: no field 'itemList'"),
     "e.json": (
         '[{"historyList": "a", "itemList": [1], "trueSelection": "x"}]',
-        "e.json, row 1: itemList is [1]",
+        "e.json, line 1: itemList '[1]' is not text",
     ),
-    "f.json": (b"[\xff]", "f.json, byte 1: not UTF-8"),
-    "g.jsonl": ('{"prompt": "p", "chosen": "c", "rejected": ["r"]}\n{"pro', "g.jsonl, line 2: "),
-    "h.jsonl": ('\n{"prompt": "p", "chosen": "c"}', "h.jsonl, line 2: no field 'rejected'"),
-    "i.jsonl": ('{"prompt": "p", "chosen": 3, "rejected": ["r"]}', "i.jsonl, line 1: chosen is 3, not text"),
-    "j.csv": ("user,item,title\n1,2,x\n", "no column 'time' among ['user', 'item', 'title']"),
-    "k.csv": ("user,item,time,title\n1,2,noon,x\n", "a time is not a number"),
+    "f.json": (b"[\n\xff]", "f.json, line 2: invalid start byte: the file must be UTF-8"),
+    "g.jsonl": (PAIR + '\n{"pro', "g.jsonl, line 2: "),
+    "h.jsonl": ('\n{"prompt": "p", "chosen": "c"}', "h.jsonl, line 2: rejected 'None' is not a list"),
+    "i.jsonl": (
+        '{"prompt": "p", "chosen": 3, "rejected": ["r"]}',
+        "i.jsonl, line 1: chosen '3' is not text",
+    ),
+    "j.csv": ("user,item,title\n1,2,x\n", "no field 'time' among ['item', 'title', 'user']"),
+    "k.csv": ("user,item,time,title\n1,2,noon,x\n", "k.csv, line 2: time 'noon' is not a number"),
     "l.parquet": ("no Parquet", "l.parquet: "),
-    "m.inter": ("user_id:token\n", "m.item is missing"),
+    "m.parquet": ("PAR1, but no more", "m.parquet: "),
+    "n.inter": ("user_id:token\n", "n.item is missing"),
+    "o.csv": ("", "o.csv: no field 'user' among []"),
 }
 
 
@@ -261,6 +269,67 @@ def test_bad_input_is_one_line_and_status_2(
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("a.json", GOOD, '{"historyList": "a"}'),
+        ("a.jsonl", PAIR, '{"prompt": "p"}'),
+        ("a.csv", None, "1,2,noon,x"),
+    ],
+)
+def test_broken_rows_are_skipped_and_counted_on_request(
+    name: str, good: str | None, bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    if good is None:
+        log = "".join(f"{user},{item},{time},title {item}\n" for user, item, time in interactions())
+        path.write_text(f"user,item,time,title\n{log}{bad}\n")
+    elif name.endswith("l"):
+        path.write_text("\n".join([*[good] * 10, bad]))
+    else:
+        path.write_text(f"[{','.join([*[good] * 10, bad])}]")
+    assert main([str(path)]) == 2
+    assert main([str(path), "--skip-broken-rows"]) in (0, 1)
+    assert "1 broken rows skipped" in capsys.readouterr().out
+
+
+def test_where_there_are_no_times_the_report_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No time at all, from the published format to the audit of what was built of it, and never not-a-number."""
+    folder = write_sdpo(tmp_path, clean(15))
+    files = {split: str(folder / f"data-{split}.json") for split in ("train", "val", "test")}
+    data = RecommendationDataModule(SDPOSource(**files), num_candidates=10, cache_dir=str(tmp_path / "cache"))
+    data.prepare_data()
+    data.setup("fit")
+    assert data.store.splits["test"].data.table["time"].null_count == len(data.store.splits["test"])
+    assert main([str(folder)]) == 0
+    main([str(data.store.folder)])
+    assert capsys.readouterr().out.count("later than its split allows: not checked: no times") == 2
+    main([files["test"]])
+    assert "in order but for their times, not checked: no times" in capsys.readouterr().out
+
+
+def test_a_sample_of_a_store_is_spread_over_it(tmp_path: Path) -> None:
+    """Batches of the written size, here of 1,000 rows each: the first and the last of three are read."""
+    store = read_store(write_built(tmp_path, clean(16, sizes={"train": 3000, "val": 100, "test": 100})))
+    whole, sample = (stored_data(store, most).splits for most in (None, 2000))
+    assert [split.name for split in sample] == ["a sample of train", "val", "test"]
+    rows = np.r_[:1000, 2000:3000]
+    assert (sample[0].candidates == whole[0].candidates[rows]).all()
+    assert (sample[1].target == whole[1].target).all()
+
+
+def test_examples_of_another_kind_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n".join([PAIR] * 50))
+    data = PreferencePairsDataModule(PreferenceFiles(str(path)), cache_dir=str(tmp_path))
+    data.prepare_data()
+    (folder,) = tmp_path.glob("examples-*")
+    assert main([str(folder)]) == 2
+    assert "the examples have no history: audit the files they were built from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

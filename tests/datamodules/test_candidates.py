@@ -136,3 +136,16 @@ def test_the_default_lists_are_what_they_always_were() -> None:
         [3, 13, 48, 11, 43, 6],
         [18, 9, 35, 37, 7, 0],
     ]
+
+
+def test_seen_items_are_counted_once() -> None:
+    """User 0 consumed items 1 and 2, item 1 twice; user 1 nothing; user 2 item 0."""
+    user, item = (np.array(column, dtype=np.int32) for column in ([0, 2, 0, 0], [1, 0, 2, 1]))
+    seen = SeenItems(user, item, num_items=3)
+    assert seen.count(np.arange(3, dtype=np.int32)).tolist() == [2, 0, 1]
+    everything = np.tile(np.arange(3), (3, 1))
+    assert seen.contains(np.arange(3, dtype=np.int32), everything).tolist() == [
+        [False, True, True],
+        [False, False, False],
+        [True, False, False],
+    ]

@@ -3,16 +3,23 @@
 import csv
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datamodules import RecommendationDataModule
+from datamodules import InputError, PreferencePairsDataModule, RecommendationDataModule
 from datamodules.candidates import AsGiven
+from datamodules.corpus import ExampleRules
 from datamodules.interactions import fold_title
 from datamodules.prompts import FILM_TEMPLATES, Template
-from datamodules.sources import SDPOSource, Source, TableSource
+from datamodules.sources import PreferenceFiles, RecBoleSource, SDPOSource, Source, TableSource
+from tests.conftest import write_atomic
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 HOSTILE = st.sampled_from(
@@ -55,6 +62,22 @@ def write_sdpo(folder: Path, titles: list[str]) -> Source:
     return SDPOSource(str(folder / "train.json"), str(folder / "test.json"))
 
 
+def write_parquet(folder: Path, titles: list[str]) -> Source:
+    log = csv.reader((folder / "log.csv").read_text(encoding="utf-8").splitlines()[1:])
+    user, item, time = zip(*log, strict=True)
+    columns = {"user_id": user, "item_id": item, "timestamp": time, "title": [titles[int(n)] for n in item]}
+    pq.write_table(pa.table(columns), folder / "log.parquet")
+    return TableSource(str(folder / "log.parquet"))
+
+
+def write_recbole(folder: Path, titles: list[str]) -> Source:
+    """A title is one line without tabs: the format holds no other."""
+    log = csv.reader((folder / "log.csv").read_text(encoding="utf-8").splitlines()[1:])
+    rows = [(user, item, float(time)) for user, item, time in log]
+    names = {str(n): fold_title(title) for n, title in enumerate(titles)}
+    return RecBoleSource(str(write_atomic(folder / "log", "log", rows, names)))
+
+
 def built(folder: Path, source: Source, **options) -> RecommendationDataModule:
     cache = str(folder / "cache")
     data = RecommendationDataModule(source, max_length=20000, cache_dir=cache, min_history=2, **options)
@@ -85,8 +108,56 @@ def test_tables_and_lists_name_the_same_items_in_the_prompt(titles: list[str]) -
         table = built(folder, log, num_candidates=2)
         assert [fold_title(title) for title in titles] == table.store.titles
         assert_prompts_name_their_items(table, titles)
+        for write in (write_parquet, write_recbole):
+            same = built(folder, write(folder, titles), num_candidates=2)
+            assert sorted(same.store.titles) == sorted(table.store.titles)
+            assert_prompts_name_their_items(same, titles)
         given_lists = built(folder, write_sdpo(folder, titles), num_candidates=4, candidates=AsGiven())
         assert_prompts_name_their_items(given_lists, titles)
+
+
+RESPONSES = st.lists((HOSTILE | TEXT).filter(bool), min_size=3, max_size=6, unique=True)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@given(texts=st.lists(RESPONSES, min_size=1, max_size=6))
+def test_preferences_read_as_they_were_written(texts: list[list[str]]) -> None:
+    """Prompts and responses keep every character, white space included."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "train.jsonl"
+        rows = [{"prompt": a, "chosen": b, "rejected": rest} for a, b, *rest in texts]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        files = PreferenceFiles(train=str(path), val=str(path))
+        data = PreferencePairsDataModule(files, max_length=20000, cache_dir=name)
+        data.prepare_data()
+        data.setup("fit")
+        decode = partial(data.tokenizer.decode, clean_up_tokenization_spaces=False)
+        seen = 0
+        for row in [row for split in data.store.splits.values() for row in split]:
+            prompt, *responses = texts[row["id"] % len(texts)]
+            ends = np.cumsum(row["lengths"])
+            tokens = np.split(np.array(row["responses"]), ends[:-1])
+            assert decode(row["prompt"]) == f"<s>{prompt}"
+            assert [decode(own) for own in tokens] == [f"{text}</s>" for text in responses]
+            assert [list(own).count(data.tokenizer.eos_token_id) for own in tokens] == [1] * len(responses)
+            seen += 1
+        assert seen == 2 * len(texts)
+
+
+@pytest.mark.parametrize("title", ["", " ", "\t\u2028"])
+def test_an_empty_title_is_refused_in_every_format(title: str, tmp_path: Path) -> None:
+    """Nobody could name such an item; the message says where it stands."""
+    titles = ["a", "b", title, *"defgh"]
+    write_table(tmp_path, titles)
+    sources = [
+        (write_table(tmp_path, titles), r"items.csv, line 4: title .* is empty"),
+        (write_parquet(tmp_path, titles), r"log.parquet, row 7: title .* is empty"),
+        (write_recbole(tmp_path, titles), r"log.item, line 4: title .* is empty"),
+        (write_sdpo(tmp_path, titles), r"train.json, line 1: historyList holds an empty title"),
+    ]
+    for source, message in sources:
+        with pytest.raises(InputError, match=message):
+            source.load(tmp_path, ExampleRules(min_history=2, max_history=3, seed=0))
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))

@@ -1,8 +1,10 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from datamodules import InputError, RecommendationDataModule
+from datamodules import InputError, RecommendationDataModule, tokenization
 from datamodules.interactions import fold_title
 from datamodules.prompts import FILM_TEMPLATES, Template
 from datamodules.tokenization import (
@@ -20,13 +22,23 @@ hostile = st.text(max_size=40) | st.sampled_from(
 )
 
 
-@pytest.fixture(scope="module")
-def tokenizer():
-    return learn_tokenizer([f" {title}" for title in TITLES] + list(FILM_TEMPLATES))
+TEXTS = [f" {title}" for title in TITLES] + list(FILM_TEMPLATES)
 
 
-def test_a_known_word_is_one_token_and_an_unknown_one_is_not_lost(tokenizer) -> None:
-    encoder = PieceEncoder(tokenizer)
+@pytest.fixture(scope="module", params=[False, True], ids=["words", "titles"])
+def tokenizer(request):
+    return learn_tokenizer(TEXTS, request.param)
+
+
+def test_a_known_title_is_one_token_and_an_unknown_one_is_not_lost() -> None:
+    encoder = PieceEncoder(tokenizer := learn_tokenizer(TEXTS, whole=True))
+    assert [len(tokens) for tokens in encoder.titles([*TITLES, "Toy Zebra"])] == [1, 1, 1, len(" Toy Zebra")]
+    assert [len(tokens) for tokens in encoder.segments(FILM_TEMPLATES)] == [1] * len(FILM_TEMPLATES)
+    assert tokenizer.decode(encoder.titles(["Toy Zebra"])[0]) == " Toy Zebra"
+
+
+def test_a_known_word_is_one_token_and_an_unknown_one_is_not_lost() -> None:
+    encoder = PieceEncoder(tokenizer := learn_tokenizer(TEXTS))
     assert len(encoder.titles(["Toy Story"])[0]) == 2
     assert len(encoder.titles(["Toy Zebra"])[0]) == 1 + len(" Zebra")
     assert tokenizer.decode(encoder.titles(["Toy Zebra"])[0]) == " Toy Zebra"
@@ -47,6 +59,41 @@ def test_a_response_is_its_title_and_eos(tokenizer) -> None:
     encoder = PieceEncoder(tokenizer)
     for title, response in zip(TITLES, encoder.responses(TITLES), strict=True):
         assert response.tolist() == [*encoder.titles([title])[0], tokenizer.eos_token_id]
+
+
+@settings(deadline=None, max_examples=50)
+@given(texts=st.lists(hostile, max_size=6))
+def test_pieces_are_what_transformers_makes_of_them(tokenizer, texts: list[str]) -> None:
+    """The library's own tokenizer is asked directly; a text that repeats is encoded once."""
+    texts = [*texts, *texts]
+    tokens, index = PieceEncoder(tokenizer).distinct(texts)
+    wanted = (
+        tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else []
+    )
+    assert [tokens[piece] for piece in index] == wanted
+    assert len(tokens) == len(set(texts))
+
+
+def test_settings_saved_with_a_tokenizer_cut_no_piece(tokenizer, tmp_path) -> None:
+    core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    core.enable_truncation(1)
+    core.enable_padding(length=9)
+    cutting = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>")
+    assert PieceEncoder(cutting).titles(TITLES) == PieceEncoder(tokenizer).titles(TITLES)
+
+
+def test_a_slow_tokenizer_is_refused() -> None:
+    with pytest.raises(InputError, match="ByT5Tokenizer is no fast tokenizer: convert it"):
+        PieceEncoder(ByT5Tokenizer())
+
+
+def test_texts_are_counted_whole_however_many_are_counted_together(monkeypatch) -> None:
+    """The order of the vocabulary tells the counts: b four times, a three times, c twice."""
+    texts = ["a", "b", "c", "b", "a", "b", "c", "a", "b"]
+    for together in (1, 2, 100):
+        monkeypatch.setattr(tokenization, "_TEXTS_COUNTED_TOGETHER", together)
+        words = learn_tokenizer(f"{text}{text}" for text in texts).get_vocab()
+        assert sorted(("aa", "bb", "cc"), key=words.__getitem__) == ["bb", "aa", "cc"]
 
 
 def test_a_saved_tokenizer_is_the_same(tokenizer, tmp_path) -> None:

@@ -10,6 +10,7 @@ from datamodules import InputError, RecommendationDataModule
 from datamodules.candidates import AsGiven, Popularity, Redrawn, Reshuffled
 from datamodules.corpus import Corpus, ExampleRules
 from datamodules.sources import SDPOSource
+from datamodules.sources.broken import BrokenRows
 from tests.conftest import tiny_titles
 
 RULES = ExampleRules(min_history=2, max_history=3, seed=0)
@@ -64,16 +65,16 @@ def test_rows_by_hand(tmp_path: Path) -> None:
 def test_blocks_of_any_size_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datamodules.sources import json_rows
 
-    rows = [row(f"h{n}::é{n}", [f"c{n}", '["]},{'], f"c{n}") for n in range(50)]
+    rows = [row(f"h{n}::é\U0001f3ac{n}", [f"c{n}", '["]},{'], f"c{n}") for n in range(50)]
     path = Path(write(tmp_path / "rows.json", rows))
-    whole = list(json_rows.json_array(path))
+    whole = list(json_rows.json_array(BrokenRows(path, skip=False)))
     assert [value for _, value in whole] == rows
     assert [line for line, _ in whole] == [2 + 8 * n for n in range(50)]
     for size in (1, 2, 7, 100):
         monkeypatch.setattr(json_rows, "_BLOCK_CHARACTERS", size)
-        assert list(json_rows.json_array(path)) == whole
+        assert list(json_rows.json_array(BrokenRows(path, skip=False))) == whole
     path.write_text("[]")
-    assert list(json_rows.json_array(path)) == []
+    assert list(json_rows.json_array(BrokenRows(path, skip=False))) == []
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,8 @@ def test_blocks_of_any_size_give_the_same_rows(tmp_path: Path, monkeypatch: pyte
         (row(["A", 3], ["C", "D"], "C"), "historyList .* is not text"),
         (row("A::B", "C::D", "C"), "itemList 'C::D' is not text"),
         ({"historyList": "A::B", "itemList": ["C"]}, "no field 'trueSelection' among"),
+        (row("A::B", [], "C"), "itemList is empty"),
+        (row("Nobody's::A::B", ["C", "Nowhere"], "E"), "trueSelection 'E' is not in itemList"),
         (["A"], ".* is not an object"),
     ],
 )
@@ -98,6 +101,20 @@ def test_a_broken_row_is_named_or_skipped_and_counted(tmp_path: Path, broken: An
     corpus = load(tmp_path, rows, skip_broken_rows=True)
     assert corpus.examples.id.tolist() == [0, 2, 3, 4]
     assert corpus.report["broken rows of train.json, skipped"] == 1
+    assert corpus.titles == ["A", "B", "C", "D", "F"], "what stands in broken rows alone is no item"
+    assert corpus.lists is not None
+    assert corpus.lists.tolist() == [[2, 3], [3, 4], [2, 3], [2, 3]]
+    assert corpus.examples.time is None
+
+
+def test_half_a_character_is_refused_or_skipped_and_counted(tmp_path: Path) -> None:
+    """JSON may escape one half of a pair, which is no text; whole pairs are."""
+    rows = [row("A::\ud800", ["C", "D"], "D"), row("A::\U0001f3ac", ["C", "D"], "D")]
+    with pytest.raises(InputError, match=r"train.json, line 2: '\\ud800' is half a character: mend the row"):
+        load(tmp_path, rows)
+    corpus = load(tmp_path, rows, skip_broken_rows=True)
+    assert corpus.report["broken rows of train.json, skipped"] == 1
+    assert corpus.titles == ["A", "\U0001f3ac", "C", "D", "B"]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +124,9 @@ def test_a_broken_row_is_named_or_skipped_and_counted(tmp_path: Path, broken: An
         (b'[\n{"historyList": "A"}\n', r"line 3: the file ends where ',' must come"),
         (b'{"a": 1}', r"line 1: expected '\['"),
         (b"", r"line 1: the file ends where '\[' must come"),
+        (b"[]\n[", r"line 2: the array has ended, found '\['"),
+        (b"[\n" + b"[" * 100_000, "line 2: maximum recursion depth exceeded"),
+        (b"[\n" + b"9" * 5000 + b"]", "line 2: Exceeds the limit"),
         (b'[\n"caf\xe9"]', "line 2: invalid continuation byte: the file must be UTF-8"),
     ],
 )

@@ -101,6 +101,7 @@ def test_many_blocks_are_one_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (b",8,1,x\n", "user '' is empty or not UTF-8"),
         (b"bob,8,1,caf\xe9\n", "title None is empty or not UTF-8"),
         (b"bob,8,1, \n", "title ' ' is empty or not UTF-8"),
+        (b"bob,8," + b"9" * 200_000 + b",x\n", "time '9{59} is not a number"),
     ],
 )
 def test_a_broken_row_is_named_or_skipped_and_counted(tmp_path: Path, row: bytes, message: str) -> None:
@@ -155,6 +156,47 @@ def test_a_truncated_parquet_file_is_one_line(tmp_path: Path, keep: int) -> None
     with pytest.raises(InputError, match="log.parquet: ") as caught:
         read(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_ends_inside_quotes_is_refused(tmp_path: Path) -> None:
+    """Cut anywhere inside the last title, which Arrow would take as it is; the row before begins on line 5."""
+    path = write_csv(tmp_path)
+    whole = path.read_bytes()
+    for end in range(whole.index(b'"said') + 2, len(whole) - 2):
+        if whole[:end].count(b'"') % 2 == 0:
+            continue  # as if the title ended here: nobody can tell
+        path.write_bytes(whole[:end])
+        with pytest.raises(InputError, match="log.csv, after line 5: unexpected end of data inside quotes"):
+            read(path)
+
+
+def test_a_quote_inside_a_value_is_a_quote(tmp_path: Path) -> None:
+    assert 'a 5" disc' in read(write_csv(tmp_path, [*ROWS, ("ann", "10", "14", 'a 5" disc')])).titles
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id,timestamp,title,title\na,1,1,x,y\n")
+    with pytest.raises(InputError, match="log.csv: two fields are called 'title': rename one"):
+        read(path)
+    column = pa.array(["a"])
+    pq.write_table(pa.table([column] * 5, names=["user_id", "item_id", "timestamp", "title", "title"]), path)
+    with pytest.raises(InputError, match="log.csv: two fields are called 'title': rename one"):
+        read(path)
+
+
+@pytest.mark.parametrize("time", [pa.list_(pa.int64()), pa.time32("s"), pa.duration("s"), pa.string()])
+def test_a_parquet_column_that_is_no_time_names_its_first_row(tmp_path: Path, time: pa.DataType) -> None:
+    value = pa.array([["1"]]).cast(time) if pa.types.is_list(time) else pa.array([1], pa.int32())
+    if pa.types.is_string(time):
+        value = pa.array(["noon"])
+    elif pa.types.is_duration(time):
+        value = value.cast(pa.int64())
+    path = tmp_path / "log.parquet"
+    columns = {"user_id": ["a"], "item_id": [1], "timestamp": value.cast(time), "title": ["x"]}
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(InputError, match="log.parquet, row 1: time .* is not a number: mend the row"):
+        read(path)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
+from datamodules.sampler import EvaluationSampler
 from tests.cli import config, run, supervised, weights
 
 
@@ -47,7 +49,8 @@ def test_both_stages_then_test_then_predict(tiny_folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "checkpoints", "config.yaml", "metrics.csv", "predictions.parquet", "wandb", "wandb_run_id"
     }  # fmt: skip
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    checkpoints = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert checkpoints == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     rows = rows_of(folder)
     trained = [row for row in rows if row["train/loss"]]
     assert [int(row["step"]) for row in trained] == [1, 3, 5, 7, 9, 11]
@@ -143,6 +146,31 @@ def test_test_reproduces_the_validation_of_the_saved_weights(tiny_folder: Path) 
     assert rows_of(folder)[-1]["val/mrr"] == before[-1]["val/mrr"]
 
 
+def test_part_of_the_data_may_be_evaluated_when_asked_for(tiny_folder: Path) -> None:
+    """One batch of 5; and the sanity check before training, of which there are 2."""
+    settings = config(tiny_folder)
+    settings["data"]["init_args"]["eval_batch_size"] = 5
+    settings["trainer"]["num_sanity_val_steps"] = 2
+    folder = run("fit", "part", settings)
+    for subcommand in ("validate", "test", "predict"):
+        limit = f"--trainer.limit_{subcommand.replace('validate', 'val')}_batches=1"
+        run(subcommand, "part", settings, "--ckpt_path", "last", limit)
+    assert pq.read_table(folder / "predictions.parquet").num_rows == 5
+
+
+def test_an_example_that_is_not_evaluated_is_noticed(tiny_folder: Path, capsys, monkeypatch) -> None:
+    settings = config(tiny_folder)
+    folder = run("fit", "gap", settings)
+    monkeypatch.setattr(EvaluationSampler, "__iter__", lambda self: ((0, row) for row in self._rows[1:]))
+    for subcommand, message in (
+        ("validate", "15 examples were evaluated and there are 16"),
+        ("test", "20 examples were evaluated and there are 21"),
+        ("predict", "20 predictions of 20 examples, and there are 21"),
+    ):
+        assert message in fails(capsys, subcommand, "gap", settings, "--ckpt_path", "last")
+    assert not (folder / "predictions.parquet").exists()
+
+
 @pytest.mark.parametrize("baseline", ["Popularity", "CoOccurrence", "LastItem"])
 def test_rules_that_count_are_tested_on_the_same_examples(tiny_folder: Path, baseline: str) -> None:
     settings = config(tiny_folder)
@@ -202,6 +230,19 @@ def test_another_reference_is_refused(tiny_folder: Path, capsys) -> None:
     run("fit", "sft", longer)
     line = fails(capsys, "fit", "p", settings, "--ckpt_path", "last")
     assert "was trained against reference" in line
+
+
+def test_stage_2_finds_stage_1_by_the_name_of_its_config_under_any_outputs(tiny_folder: Path, capsys) -> None:
+    settings = config(tiny_folder, init_from="sft")
+    elsewhere = ["--outputs", "scratch/7b"]
+    run("fit", "sft", supervised(tiny_folder), *elsewhere)
+    run("fit", "dpo", settings, *elsewhere)
+    run("fit", "dpo", settings, *elsewhere, "--ckpt_path", "last")
+    assert not Path("outputs").exists()
+    record = yaml.safe_load(Path("scratch/7b/tiny/dpo/config.yaml").read_text())
+    assert record["model"]["init_args"]["init_from"] == "scratch/7b/tiny/sft/checkpoints/best.ckpt"
+    line = fails(capsys, "fit", "dpo", settings)
+    assert "there is no checkpoint at outputs/tiny/sft/checkpoints/best.ckpt" in line
 
 
 def test_a_missing_or_broken_stage_1_is_one_line(tiny_folder: Path, capsys) -> None:

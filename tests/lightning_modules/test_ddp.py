@@ -11,12 +11,14 @@ import pytest
 import torch
 import yaml
 
-from tests.cli import config, weights
+from tests.cli import config, run, weights
 
 ROOT = Path(__file__).parents[2]
 
 
-def launch(folder: Path, settings: dict, subcommand: str, devices: int, *args: str) -> None:
+def attempt(
+    folder: Path, settings: dict, subcommand: str, devices: int, *args: str
+) -> subprocess.CompletedProcess[str]:
     """Runs `train.py` on some processes in a folder of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.yaml").write_text(yaml.safe_dump(settings))
@@ -24,12 +26,21 @@ def launch(folder: Path, settings: dict, subcommand: str, devices: int, *args: s
     command = [sys.executable, str(ROOT / "train.py"), subcommand, "--config", "run.yaml"]
     command += ["--trainer.devices", str(devices), "--trainer.strategy", strategy, *args]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def launch(folder: Path, settings: dict, subcommand: str, devices: int, *args: str) -> None:
+    """The same, and it must succeed."""
+    result = attempt(folder, settings, subcommand, devices, *args)
     assert result.returncode == 0, result.stderr[-3000:]
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "outputs/run/metrics.csv").open() as file:
+    return rows_of_run(folder / "outputs/run")
+
+
+def rows_of_run(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
 
 
@@ -38,6 +49,7 @@ def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_p
     """Same weights (1e-6 in float64) and the same global rates; every test example counted and written once."""
     settings = config(tiny_folder, lora=lora)
     settings["trainer"]["precision"] = "64-true"
+    settings["data"]["init_args"]["max_val_examples"] = 17
     # Adam divides by the root of tiny squares and would blow rounding up.
     settings["model"]["init_args"]["optimizer"] = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05}}
     settings["trainer"]["callbacks"].append(
@@ -70,3 +82,46 @@ def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_p
     assert tables[0]["id"].to_pylist() == tables[1]["id"].to_pylist()
     assert tables[0]["rank"].to_pylist() == tables[1]["rank"].to_pylist()
     assert tables[0].num_rows == 21
+
+
+def rule(tiny_folder: Path) -> dict:
+    """Popularity on 21 test examples, which two processes, or three, cannot share in equal batches of 4."""
+    settings = config(tiny_folder)
+    settings["model"] = {"class_path": "lightning_modules.baselines.Popularity"}
+    settings["trainer"]["callbacks"] = []
+    settings["data"]["init_args"]["eval_batch_size"] = 4
+    return settings
+
+
+@pytest.mark.parametrize("devices", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_evaluation_counts_every_example_once_on_any_number_of_ranks(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int
+) -> None:
+    launch(tmp_path / "many", rule(tiny_folder), "test", devices)
+    monkeypatch.chdir(tmp_path)
+    expected = rows_of_run(run("test", "one", rule(tiny_folder)))[-1]
+    found = rows_of(tmp_path / "many")[-1]
+    assert found.keys() == expected.keys()
+    for name in expected.keys() - {"step", "epoch"}:
+        assert float(found[name]) == pytest.approx(float(expected[name]), abs=1e-6), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("subcommand", "message"),
+    [
+        ("test", "examples were evaluated and there are 21"),
+        ("validate", "examples were evaluated and there are 16"),
+        ("predict", "predictions of"),
+    ],
+)
+def test_a_sampler_that_leaves_out_or_repeats_examples_is_refused(
+    tiny_folder: Path, tmp_path: Path, subcommand: str, message: str
+) -> None:
+    """Lightning's own sampler shares a rank's share once more, and pads it."""
+    sampler = "--trainer.use_distributed_sampler=true"
+    result = attempt(tmp_path, rule(tiny_folder), subcommand, 2, sampler)
+    assert result.returncode == 2
+    (line,) = {line for line in result.stderr.splitlines() if line.startswith("error: ")}
+    assert message in line
+    assert "leave trainer.use_distributed_sampler false" in line

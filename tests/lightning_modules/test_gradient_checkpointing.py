@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
+from datamodules.batches import Batch
 from datamodules.packing import pack
 from lightning_modules import LoRA
 from lightning_modules.language_model import causal_lm
@@ -53,7 +54,7 @@ def step(
     policy.train()
     packed, calls = pack(*ragged_batch()), []
     with torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext():
-        against = reference(packed)
+        against = reference(Batch(packed, *[torch.empty(0)] * 6))
         count_calls(policy, calls)
         scores = response_log_probs(causal_lm(policy), packed) - against
     gradients = torch.autograd.grad((scores * torch.arange(5)).sum(), trained)

@@ -26,35 +26,35 @@ def trained_names(policy) -> set[str]:
 
 def test_a_frozen_copy_stays_what_the_policy_was(make_data) -> None:
     data: RecommendationDataModule = make_data(num_negatives=3)
-    packed = next(iter(data.train_dataloader())).packed
+    batch = next(iter(data.train_dataloader()))
     policy = small(data.tokenizer)
-    before = response_log_probs(policy, packed)
+    before = response_log_probs(policy, batch.packed)
     reference = freeze_reference(policy)
     assert isinstance(reference, FrozenCopy)
     reference.train()
     disturb(policy, "")
-    torch.testing.assert_close(reference(packed), before, rtol=0, atol=0)
-    assert not reference(packed).requires_grad
+    torch.testing.assert_close(reference(batch), before, rtol=0, atol=0)
+    assert not reference(batch).requires_grad
     assert not any(parameter.requires_grad for parameter in reference.parameters())
     assert not reference.model.training
 
 
 def test_a_frozen_adapter_shares_the_base_and_never_trains(make_data) -> None:
     data: RecommendationDataModule = make_data(num_negatives=3)
-    packed = next(iter(data.train_dataloader())).packed
+    batch = next(iter(data.train_dataloader()))
     policy = LoRA(rank=2, dropout=0.0).apply(small(data.tokenizer))
     disturb(policy, "lora_B")
     trained = trained_names(policy)
-    before = response_log_probs(causal_lm(policy), packed)
+    before = response_log_probs(causal_lm(policy), batch.packed)
     reference = freeze_reference(policy)
     assert isinstance(reference, FrozenAdapter)
     assert trained_names(policy) == trained
     assert all(".policy." in name for name in trained)
-    torch.testing.assert_close(reference(packed), before, rtol=0, atol=0)
+    torch.testing.assert_close(reference(batch), before, rtol=0, atol=0)
 
     disturb(policy, "lora_B.policy")
-    torch.testing.assert_close(reference(packed), before, rtol=0, atol=0)
+    torch.testing.assert_close(reference(batch), before, rtol=0, atol=0)
     assert trained_names(policy) == trained, "scoring with the reference changed what is trained"
-    after = response_log_probs(causal_lm(policy), packed)
+    after = response_log_probs(causal_lm(policy), batch.packed)
     assert (after - before).abs().max() > 0.1, "the policy adapter is not the active one"
     assert list(reference.parameters()) == [], "the base would be counted, moved and saved twice"

@@ -7,10 +7,9 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_mask
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from datamodules.packing import dense_mask, may_attend, pack
+from datamodules.packing import pack
 from lightning_modules import scoring
 from lightning_modules.language_model import causal_lm
 from lightning_modules.scoring import hidden_states, response_log_probs, token_log_probs
@@ -145,21 +144,6 @@ def test_scores_are_in_float32_under_bfloat16() -> None:
         mixed = response_log_probs(model, batch)
     assert mixed.dtype == torch.float32
     assert not torch.equal(mixed, exact)
-
-
-def test_flex_attentions_mask_function_is_the_dense_mask() -> None:
-    packed = pack(*ragged_batch())
-    position, segment = packed.position_ids, packed.segment_ids
-
-    def mask_mod(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return may_attend(
-            position[batch, query], position[batch, key], segment[batch, query], segment[batch, key]
-        )
-
-    rows, length = position.shape
-    assert torch.equal(
-        create_mask(mask_mod, rows, 1, length, length, device="cpu"), dense_mask(position, segment)
-    )
 
 
 @pytest.mark.parametrize(

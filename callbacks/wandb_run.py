@@ -1,0 +1,120 @@
+"""Weights & Biases: never a reason to stop, and no step logged twice."""
+
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, Literal
+
+import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from wandb.sdk.wandb_run import Run
+
+from callbacks.line_logger import Line, LineLogger
+from callbacks.wandb_segments import STEP, logged_lines
+
+Mode = Literal["offline", "online", "disabled"]
+
+# What to do next where W&B cannot be had.
+_FALLBACK: dict[Mode, tuple[Mode, str]] = {
+    "online": ("offline", "the run is kept offline, `wandb sync` uploads it later"),
+    "offline": ("disabled", "metrics.csv alone goes on"),
+}
+
+
+class WandbRun(LineLogger):
+    """Logs to one W&B run over all starts of a training.
+
+    Where Lightning's own logger raises, for want of network, key or room, this one says so and goes on with less.
+    On resume it leaves out steps that an earlier start has logged already.
+
+    Args:
+        folder: The run's; `wandb/` is made there.
+        run_id: W&B's id of the run.
+        mode: Where to begin.
+        project: Project name.
+        name: Run name.
+        training: Whether lines have a step; a test's result has none, so that it is no point of the curves.
+    """
+
+    def __init__(
+        self, folder: str, run_id: str, mode: Mode, project: str, name: str, training: bool = True
+    ) -> None:
+        super().__init__(folder)
+        self._id = run_id
+        self._mode: Mode = mode
+        self._project = project
+        self._run_name = name
+        self._training = training
+        self._run: Run | None = None
+        self._logged = -1
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Run:
+        """The run, begun when it is first asked for."""
+        if self._run is None:
+            self._run = self._begin()
+            self._run.define_metric(STEP)
+            self._run.define_metric("*", step_metric=STEP, step_sync=False)
+        return self._run
+
+    def _begin(self) -> Run:
+        # Without it a run whose network went away would wait at its end for ever. The user's own setting goes first.
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT", "60")
+        try:
+            if self._mode != "disabled":
+                _require_writable(Path(self._folder) / "wandb")
+            return wandb.init(
+                id=self._id,
+                mode=self._mode,
+                project=self._project,
+                name=self._run_name,
+                dir=self._folder,
+                resume="allow" if self._mode == "online" else None,
+                settings=wandb.Settings(console="off", silent=True),
+            )
+        except Exception as error:  # of many kinds, and none of them a reason to lose a training
+            wandb.teardown()  # its service would hold on to the run's id
+            reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            self._mode, what = _FALLBACK[self._mode]
+            rank_zero_warn(f"W&B is not to be had ({reason}): {what}")
+            return self._begin()
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Stores the configuration."""
+        self.experiment.config.update(params, allow_val_change=True)
+
+    def write(self, line: Line) -> None:
+        """Logs a line unless an earlier start has."""
+        metrics = {name: value for name, value in line.items() if name != "step"}
+        if not self._training:
+            self.experiment.log(metrics)
+        elif line["step"] > self._logged:
+            self.experiment.log({**metrics, STEP: line["step"]})
+
+    @rank_zero_only
+    def resume(self, lines: list[dict[str, str]]) -> None:
+        """Finds out what W&B has, and gives it what it lacks.
+
+        A run that is killed has logged steps after its checkpoint, which are about to be done again, alike; and may
+        have lost some before it on the way to W&B.
+
+        Args:
+            lines: metrics.csv up to the checkpoint.
+        """
+        steps = [line[STEP] for line in logged_lines(Path(self._folder), self._id) if STEP in line]
+        self._pending, self._logged = {}, max(steps, default=-1)
+        for line in lines:
+            numbers = {name: float(value) for name, value in line.items() if value and name != "step"}
+            self.write({"step": int(line["step"]), **numbers})
+        self._logged = max([self._logged, *(int(line["step"]) for line in lines)])
+
+
+def _require_writable(folder: Path) -> None:
+    """W&B itself would quietly take a temporary folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".writable"
+    probe.touch()
+    probe.unlink()

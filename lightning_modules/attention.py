@@ -1,0 +1,43 @@
+"""What packed rows may attend to, in the form that an attention implementation takes."""
+
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+
+from datamodules.packing import PackedBatch, dense_mask, may_attend
+
+FLEX = "flex_attention"
+
+
+def packed_mask(packed: PackedBatch, implementation: str, window: int | None = None) -> Tensor | BlockMask:
+    """Builds the mask of packed rows.
+
+    Args:
+        packed: B rows of L tokens.
+        implementation: Of the model's attention, by transformers' name. FlexAttention skips the blocks in which
+            nothing may be attended to, which for 1 + K responses are most; it needs CUDA to be fast.
+        window: Positions that a query sees at most, itself included.
+
+    Returns:
+        A block mask for FlexAttention; for all others True where a query may attend, shape [B, 1, L, L].
+    """
+    if implementation == FLEX:
+        return block_mask(packed.position_ids, packed.segment_ids, window)
+    return dense_mask(packed.position_ids, packed.segment_ids, window)
+
+
+def block_mask(position_ids: Tensor, segment_ids: Tensor, window: int | None = None) -> BlockMask:
+    """Builds FlexAttention's mask from the same rule as the dense one.
+
+    Args:
+        position_ids: Shape [B, L].
+        segment_ids: Shape [B, L].
+        window: Positions that a query sees at most, itself included.
+    """
+
+    def allowed(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        query_position, key_position = position_ids[row, query], position_ids[row, key]
+        seen = may_attend(query_position, key_position, segment_ids[row, query], segment_ids[row, key])
+        return seen if window is None else seen & (query_position - key_position < window)
+
+    rows, length = position_ids.shape
+    return create_block_mask(allowed, rows, None, length, length, device=position_ids.device)

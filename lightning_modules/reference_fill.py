@@ -1,0 +1,53 @@
+"""Filling the reference cache before the first step: every process takes its share of what is not there."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
+from tqdm import tqdm
+
+from datamodules.batches import Batch
+from lightning_modules.reference import Reference
+from lightning_modules.reference_cache import CachedReference, ReferenceStore, cache_key
+
+if TYPE_CHECKING:
+    from lightning_modules.preference import PreferenceModule
+
+
+def cached_reference(module: "PreferenceModule", reference: Reference, folder: Path) -> CachedReference:
+    """Computes what a run will look up and is not on disk yet.
+
+    Args:
+        module: Attached to a trainer whose data are set up.
+        reference: The live reference.
+        folder: Holds a folder for every reference and data set.
+
+    Raises:
+        InputError: The processes do not see one folder.
+    """
+    trainer = module.trainer
+    data = trainer.datamodule
+    rows = data.training_rows(
+        trainer.estimated_stepping_batches * trainer.accumulate_grad_batches,
+        int(trainer.num_training_batches),
+    )
+    ids = data.store.splits["train"].data.table["id"].to_numpy()[rows]
+    store = ReferenceStore(folder / f"reference-{cache_key(*module.reference_identity, data.fingerprint)}")
+    # One process decides: another run may be writing to the folder while this one looks.
+    absent = trainer.strategy.broadcast(rows[store.missing(ids)])
+    if len(absent):
+        rank_zero_info(f"computing reference log-probabilities of {len(absent)} of {len(rows)} examples")
+        own = absent[trainer.global_rank :: trainer.world_size]
+        loader = data.candidates_loader(own, data.eval_batch_size)
+        bar = tqdm(loader, desc="Reference", unit="batch", disable=trainer.global_rank != 0)
+        store.fill(bar, lambda batch: _score(module, reference, batch))
+    trainer.strategy.barrier()
+    return store.load(np.unique(ids)).to(module.device)
+
+
+def _score(module: "PreferenceModule", reference: Reference, batch: Batch) -> Tensor:
+    trainer = module.trainer
+    with trainer.precision_plugin.train_step_context():
+        return reference(trainer.strategy.batch_to_device(batch, module.device))

@@ -1,0 +1,127 @@
+"""Where a run is hit: faults without a sleep and without a hook in the product."""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+
+def hit(number: int) -> None:
+    """Sends a signal to this very process; SIGKILL does not return, and takes the children with it.
+
+    W&B's writer is such a child: it would outlive the training, but not the machine.
+    """
+    if number == signal.SIGKILL:
+        for children in Path("/proc/self/task").glob("*/children"):
+            for child in children.read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+    os.kill(os.getpid(), number)
+
+
+class Fault:
+    """Something that happens to a run once its training begins."""
+
+    def arm(self) -> None:
+        """Called when training starts."""
+
+    def reached(self, event: str) -> None:
+        """Called at every named point of training."""
+
+
+class AtPoint(Fault):
+    """A signal when a named point is reached for the n-th time; `Recorder` names them."""
+
+    def __init__(self, event: str, count: int, number: int = int(signal.SIGKILL)) -> None:
+        self._event, self._left, self._number = event, count, number
+
+    def reached(self, event: str) -> None:
+        if event == self._event:
+            self._left -= 1
+            if self._left == 0:
+                hit(self._number)
+
+
+class AtCall(Fault):
+    """A signal at the n-th call of a Python function since training began: any moment there is, and always the same.
+
+    Args:
+        count: n; 0 only counts.
+        number: The signal.
+    """
+
+    def __init__(self, count: int = 0, number: int = int(signal.SIGKILL)) -> None:
+        self.count = count
+        self.calls = 0
+        self._number = number
+
+    def arm(self) -> None:
+        owner = os.getpid()
+
+        def profile(frame: FrameType, event: str, argument: Any) -> None:
+            if event == "call":
+                self.calls += 1
+                if self.calls == self.count:
+                    sys.setprofile(None)
+                    if os.getpid() == owner:  # a loader's worker is a fork and counts on
+                        hit(self._number)
+
+        sys.setprofile(profile)
+
+
+class InWrite(Fault):
+    """The kernel ends the process in the middle of the n-th file that is written aside, at a given byte."""
+
+    def __init__(self, count: int, at_byte: int) -> None:
+        self._left, self._at_byte = count, at_byte
+
+    def arm(self) -> None:
+        _audit("open", self._opened)
+
+    def _opened(self, path: object, mode: object, flags: int) -> None:
+        if str(path).endswith(".tmp") and "checkpoints" in str(path) and flags & os.O_WRONLY:
+            self._left -= 1
+            if self._left == 0:
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (self._at_byte, resource.RLIM_INFINITY))
+
+
+class BeforeRename(Fault):
+    """A kill right before the n-th checkpoint file is renamed."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def arm(self) -> None:
+        _audit("os.rename", self._renamed)
+
+    def _renamed(self, source: object, target: object, *_: object) -> None:
+        if str(target).endswith(".ckpt"):
+            self._left -= 1
+            if self._left == 0:
+                hit(signal.SIGKILL)
+
+
+def _audit(event: str, react: Callable[..., None]) -> None:
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == event:
+            react(*arguments)
+
+    sys.addaudithook(hook)
+
+
+class ServerDies(Fault):
+    """Kills another process when the n-th step has ended."""
+
+    def __init__(self, pid: int, count: int) -> None:
+        self._pid, self._left = pid, count
+
+    def reached(self, event: str) -> None:
+        if event == "step":
+            self._left -= 1
+            if self._left == 0:
+                os.kill(self._pid, signal.SIGKILL)

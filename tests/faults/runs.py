@@ -1,0 +1,180 @@
+"""Runs of the real command line, each in processes of its own that a signal can end.
+
+Importing torch and Lightning costs seconds, so this process imports once and forks. Two ranks are told so in the
+environment, as torchrun does it.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import wandb
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_modules.cli import main
+
+# How often a second the processes are looked at.
+_LOOKS = 50
+
+
+@dataclass
+class Ended:
+    """How the processes of a run ended.
+
+    Attributes:
+        statuses: Exit status per rank, negative for a signal.
+        seconds: From the first end to the last.
+        output: What rank 0 printed.
+    """
+
+    statuses: list[int]
+    seconds: float
+    output: str
+
+
+@dataclass
+class Runner:
+    """Starts runs in a folder.
+
+    Attributes:
+        folder: Where the runs' folders go.
+        processes: Ranks.
+        environment: Added to the processes'.
+    """
+
+    folder: Path
+    processes: int = 1
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def fit(self, name: str, settings: dict[str, Any], *args: str, alone: bool = True) -> Ended:
+        """Runs `fit` with output folder `FOLDER/NAME`.
+
+        Args:
+            name: The run's folder.
+            settings: The config.
+            args: More arguments.
+            alone: Whether a machine dies whole: when one rank does, so do the others at once.
+        """
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+        command = [
+            "fit",
+            "--config",
+            str(folder / "run.yaml"),
+            "--trainer.default_root_dir",
+            str(folder),
+            *args,
+        ]
+        command += ["--trainer.devices", str(self.processes)]
+        command += ["--trainer.strategy", "ddp" if self.processes > 1 else "auto"]
+        port = _free_port()
+        pids = [
+            _fork(lambda rank=rank: self._child(command, folder, rank, port))
+            for rank in range(self.processes)
+        ]
+        ended = _wait(pids, alone)
+        ended.output = (folder / "output-0.txt").read_text(errors="replace")
+        return ended
+
+    def _child(self, command: list[str], folder: Path, rank: int, port: int) -> None:
+        os.chdir(folder)
+        output = os.open(f"output-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        faulthandler.enable()  # SIGABRT prints where every thread is
+        os.environ.update(self.environment)
+        if self.processes > 1:
+            os.environ.update(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                GROUP_RANK="0",
+                WORLD_SIZE=str(self.processes),
+                LOCAL_WORLD_SIZE=str(self.processes),
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(port),
+                TORCHELASTIC_RUN_ID="faults",
+            )
+        rank_zero_only.rank = rank
+        try:
+            main(command)
+        finally:
+            wandb.teardown()  # what W&B does itself where a process ends in the usual way
+
+
+def _fork(body: Callable[[], None]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        _die_with_the_parent()
+        body()
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _die_with_the_parent() -> None:
+    """A suite that is stopped leaves nothing behind; Linux alone has this."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _wait(pids: list[int], alone: bool) -> Ended:
+    """Waits for all; what takes five minutes, or two after another has ended, has hung and is made to say where.
+
+    Time is counted in looks: a machine that is put to sleep has not hung.
+    """
+    left = dict(enumerate(pids))
+    statuses = [0] * len(pids)
+    looks = looks_at_first = 0
+    while left:
+        for rank, pid in list(left.items()):
+            found, raw = os.waitpid(pid, os.WNOHANG)
+            if found:
+                statuses[rank] = os.waitstatus_to_exitcode(raw)
+                del left[rank]
+                looks_at_first = looks_at_first or looks
+                _end_group(pid)
+                if alone and statuses[rank] < 0:
+                    for other in left.values():
+                        _end_group(other)
+        if looks > 300 * _LOOKS or (looks_at_first and looks - looks_at_first > 120 * _LOOKS):
+            for other in left.values():
+                _end_group(other, signal.SIGABRT)
+        looks += 1
+        time.sleep(1 / _LOOKS)  # only how often is looked; nothing depends on it
+    return Ended(statuses, (looks - looks_at_first) / _LOOKS, "")
+
+
+def _end_group(pid: int, number: int = signal.SIGKILL) -> None:
+    """Ends a process and its loaders' workers."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, number)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
