@@ -3,8 +3,6 @@
 python -m benchmarks.ranking [--model smollm2|quickstart]
 """
 
-import argparse
-
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -12,7 +10,7 @@ from transformers import PreTrainedModel
 from benchmarks.measure import median_seconds
 from benchmarks.table import markdown
 from benchmarks.usual import RepeatedBatch, repeat_prompts, sequence_log_probs
-from benchmarks.workload import BATCH_SIZES, MODELS, Workload
+from benchmarks.workload import requested
 from datamodules.packing import PackedBatch
 from lightning_modules.scoring import response_log_probs
 
@@ -50,18 +48,15 @@ def compare(model: PreTrainedModel, packed: PackedBatch, steps: int) -> tuple[fl
 
 def main(args: list[str] | None = None) -> None:
     """Measures and prints a table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ranking", description=__doc__.split("\n")[0])
-    parser.add_argument("--model", choices=MODELS, action="append", help="may be repeated; default: both")
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--cache_dir", default="cache")
-    settings = parser.parse_args(args)
+    workloads, steps = requested("benchmarks.ranking", str(__doc__), CANDIDATES - 1, 3, args)
     rows = []
-    for name in settings.model or MODELS:
-        workload = Workload(name, CANDIDATES - 1, BATCH_SIZES[name], settings.cache_dir)
+    for workload in workloads:
         data = workload.data_module()
         packed = workload.batch(data).packed
-        ours, each = compare(workload.base(data).eval(), packed, settings.steps)
-        rows.append([name, str(workload.batch_size), f"{ours:.3f}", f"{each:.3f}", f"{each / ours:.1f} ×"])
+        ours, each = compare(workload.base(data).eval(), packed, steps)
+        rows.append(
+            [workload.model, str(workload.batch_size), f"{ours:.3f}", f"{each:.3f}", f"{each / ours:.1f} ×"]
+        )
     print(markdown(("model", "prompts", "packed, s", "one forward each, s", "speed-up"), rows))
 
 

@@ -5,7 +5,6 @@
 *First* is the first step, compiling included. Shapes change from batch to batch, so it is compiled for dynamic ones.
 """
 
-import argparse
 import time
 
 import torch
@@ -13,7 +12,7 @@ import torch
 from benchmarks.measure import median_seconds
 from benchmarks.table import markdown
 from benchmarks.ways import Step, ours
-from benchmarks.workload import BATCH_SIZES, MODELS, Workload
+from benchmarks.workload import requested
 from lightning_modules.language_model import causal_lm
 
 NEGATIVES = 15
@@ -36,21 +35,16 @@ def seconds(step: Step, bfloat16: bool, steps: int) -> tuple[float, float]:
 
 def main(args: list[str] | None = None) -> None:
     """Measures and prints a table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.variants", description=__doc__.split("\n")[0])
-    parser.add_argument("--model", choices=MODELS, action="append", help="may be repeated; default: both")
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--cache_dir", default="cache")
-    settings = parser.parse_args(args)
+    workloads, steps = requested("benchmarks.variants", str(__doc__), NEGATIVES, 5, args)
     rows = []
-    for name in settings.model or MODELS:
-        workload = Workload(name, NEGATIVES, BATCH_SIZES[name], settings.cache_dir)
+    for workload in workloads:
         plain = 0.0
         for compiled in (False, True):
             for bfloat16 in (False, True):
                 step = ours(workload)
                 if compiled:
                     causal_lm(step.trained.policy).get_decoder().compile(dynamic=True)
-                first, later = seconds(step, bfloat16, settings.steps)
+                first, later = seconds(step, bfloat16, steps)
                 plain = plain or later
                 precision = "bfloat16 autocast" if bfloat16 else "float32"
                 cells = [
@@ -59,7 +53,7 @@ def main(args: list[str] | None = None) -> None:
                     f"{later:.3f}",
                     f"{plain / later:.2f} ×",
                 ]
-                rows.append([name, precision, *cells])
+                rows.append([workload.model, precision, *cells])
     head = ("model", "precision", "compiled", "first, s", "step, s", "against float32")
     print(markdown(head, rows))
 

@@ -12,6 +12,7 @@ from benchmarks.usual import dynamicpo, repeat_prompts, sequence_log_probs
 from benchmarks.workload import Workload, move_away
 from lightning_modules import PreferenceModule
 from lightning_modules.reference import freeze_reference
+from lightning_modules.reference_cache import CachedReference
 from losses import DMPO, DynamicPO
 
 
@@ -47,18 +48,6 @@ class Step:
     tokens: int
 
 
-class KnownReference(nn.Module):
-    """A reference whose log-probabilities are given, as a cache gives them."""
-
-    def __init__(self, log_probs: Tensor) -> None:
-        super().__init__()
-        self._log_probs = log_probs
-
-    def forward(self, packed: object) -> Tensor:
-        """Returns them, shape [B, 1 + K]."""
-        return self._log_probs
-
-
 def ours(workload: Workload) -> Step:
     """The training step of `PreferenceModule`, reference forward included."""
     data = workload.data_module()
@@ -76,11 +65,12 @@ def ours(workload: Workload) -> Step:
 
 
 def ours_cached(workload: Workload) -> Step:
-    """The same with the reference's log-probabilities known."""
+    """The same with the reference's log-probabilities looked up."""
     step = ours(workload)
-    data = workload.data_module()
-    module = step.trained
-    module.reference = KnownReference(module.reference(workload.batch(data)))  # type: ignore[operator]
+    batch = workload.batch(workload.data_module())
+    by_id = batch.id.argsort()
+    log_probs = step.trained.reference(batch)  # type: ignore[operator]
+    step.trained.reference = CachedReference(batch.id[by_id], batch.items[by_id], log_probs[by_id])
     return step
 
 

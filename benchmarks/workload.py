@@ -1,5 +1,6 @@
 """What is measured: a model, a batch, and a policy that has moved a little away from its reference."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,32 @@ class Workload:
         torch.manual_seed(0)
         policy = self.lora.apply(model) if self.lora else model
         return policy.train()
+
+
+def requested(
+    module: str, document: str, num_negatives: int, steps: int, args: list[str] | None
+) -> tuple[list[Workload], int]:
+    """Reads the command line of a benchmark that measures one K of one model after the other.
+
+    Args:
+        module: Its name, as in `python -m`.
+        document: Its docstring.
+        num_negatives: K.
+        steps: Repetitions unless the command line says otherwise.
+        args: Arguments to parse; None takes the process's.
+
+    Returns:
+        The workloads, and the repetitions.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=document.split("\n")[0])
+    parser.add_argument("--model", choices=MODELS, action="append", help="may be repeated; default: both")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--cache_dir", default="cache")
+    settings = parser.parse_args(args)
+    names = settings.model or MODELS
+    return [
+        Workload(name, num_negatives, BATCH_SIZES[name], settings.cache_dir) for name in names
+    ], settings.steps
 
 
 @torch.no_grad()

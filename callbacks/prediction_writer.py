@@ -7,10 +7,11 @@ import lightning.pytorch as pl
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import torch.distributed as dist
 
+from callbacks.parquet_file import write_parquet
+from callbacks.ranks import of_all_ranks
 from datamodules.errors import InputError
+from lightning_modules.exact import is_part
 
 
 class PredictionWriter(pl.Callback):
@@ -46,39 +47,27 @@ class PredictionWriter(pl.Callback):
 
     def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gathers all ranks' rows and writes them in the order of their ids."""
-        batches = _gather(self._batches, trainer)
+        batches = [batch for part in of_all_ranks(self._batches) for batch in part]
         self._batches = []
         if not trainer.is_global_zero:
             return
         store = trainer.datamodule.store
         table = _table(batches, store.titles, store.users)
         _require_every_example(table, trainer)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        pq.write_table(table, temporary)
-        temporary.rename(self._path)
+        write_parquet(table, self._path)
         print(f"wrote {table.num_rows} rows to {self._path}")
 
 
 def _require_every_example(table: pa.Table, trainer: pl.Trainer) -> None:
     found, distinct = table.num_rows, len(pc.unique(table["id"]))
     expected = len(trainer.predict_dataloaders.dataset)
-    limit = trainer.limit_predict_batches
-    if isinstance(limit, int) or limit < 1.0:  # 1.0 is all of the batches, 1 is one of them
+    if is_part(trainer.limit_predict_batches):
         expected = distinct
     if not found == distinct == expected:
         raise InputError(
             f"{found} predictions of {distinct} examples, and there are {expected}: leave "
             "trainer.use_distributed_sampler false; if it is, report this as a bug"
         )
-
-
-def _gather(batches: list[dict[str, np.ndarray]], trainer: pl.Trainer) -> list[dict[str, np.ndarray]]:
-    if trainer.world_size == 1:
-        return batches
-    gathered: list[Any] = [None] * trainer.world_size
-    dist.all_gather_object(gathered, batches)
-    return [batch for part in gathered for batch in part]
 
 
 def _table(batches: list[dict[str, np.ndarray]], titles: list[str], users: list[str]) -> pa.Table:

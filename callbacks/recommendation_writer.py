@@ -5,9 +5,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch.distributed as dist
 
+from callbacks.parquet_file import write_parquet
+from callbacks.ranks import of_all_ranks
 from datamodules.errors import InputError
 from lightning_modules.recommender import LanguageModelRecommender
 
@@ -51,25 +51,13 @@ class RecommendationWriter(pl.Callback):
 
     def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gathers all ranks' rows and writes them."""
-        rows = _gather(self._rows, trainer.world_size)
+        rows = sorted(row for part in of_all_ranks(self._rows) for row in part)
         self._rows = []
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        pq.write_table(_table(rows, data.histories.users, data.items.names, data.items.titles), temporary)
-        temporary.rename(self._path)
+        write_parquet(_table(rows, data.histories.users, data.items.names, data.items.titles), self._path)
         print(f"wrote recommendations for {len(rows)} users to {self._path}")
-
-
-def _gather(rows: list[_Best], world_size: int) -> list[_Best]:
-    """All ranks' rows, sorted."""
-    if world_size > 1:
-        gathered: list[Any] = [None] * world_size
-        dist.all_gather_object(gathered, rows)
-        rows = [row for part in gathered for row in part]
-    return sorted(rows)
 
 
 def _table(rows: list[_Best], users: list[str], names: list[str], titles: list[str]) -> pa.Table:

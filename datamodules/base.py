@@ -145,7 +145,7 @@ class StoredDataModule(pl.LightningDataModule):
             rows, training=True, batch_size=self.batch_size, sampler=self._training_sampler(*self._start)
         )
 
-    def _training_sampler(self, epoch: int = 0, consumed: int = 0) -> TrainingSampler:
+    def _training_sampler(self, epoch: int, consumed: int) -> TrainingSampler:
         rank, world_size = self._ranks()
         lengths = self._lengths("train")
         sampler = TrainingSampler(

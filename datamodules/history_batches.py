@@ -98,7 +98,7 @@ def _examples(histories: UserHistories, max_history: int) -> Examples:
         id=np.arange(rows),
         user=np.arange(rows, dtype=np.int32),
         target=nothing,
-        time=np.zeros(rows),
+        time=None,
         history=Histories(histories.items, np.cumsum(histories.lengths), histories.lengths, max_history),
         split=np.full(rows, SPLITS.index("test"), dtype=np.int8),
         skipped_users=0,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -15,7 +14,7 @@ from datamodules.catalogue import NamedItems
 from datamodules.errors import InputError
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.json_rows import json_lines
-from datamodules.sources.table import is_parquet
+from datamodules.sources.table import broken_files_named, is_parquet
 
 # A user's id, and the items of the history and of the candidates.
 Row = tuple[str, list[int], list[int]]
@@ -90,14 +89,11 @@ def _json_rows(broken: BrokenRows) -> Iterator[tuple[str, Any]]:
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
     number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", row
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}: restore the file") from error
+    with broken_files_named(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_ROWS):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"row {number}", row
 
 
 def parse_row(row: Any, catalogue: NamedItems) -> Row:

@@ -90,8 +90,8 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(repr((vocabulary, specials)).encode()).hexdigest()[:16]
 
 
-def _core_of(tokenizer: PreTrainedTokenizerBase, special: bool) -> Tokenizer:
-    """Copies the library's own tokenizer, set to cut and pad nothing, and to see special tokens in a text or not.
+def _core_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """Copies the library's own tokenizer, set to cut and pad nothing.
 
     Called by itself it takes half the time: what `transformers` adds to every text, nobody reads here.
     """
@@ -100,7 +100,6 @@ def _core_of(tokenizer: PreTrainedTokenizerBase, special: bool) -> Tokenizer:
             f"{type(tokenizer).__name__} is no fast tokenizer: convert it and save it with its tokenizer.json"
         )
     core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    core.encode_special_tokens = not special
     core.no_truncation()
     core.no_padding()
     return core
@@ -115,7 +114,7 @@ class PieceEncoder:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._cores = {special: _core_of(tokenizer, special) for special in (False, True)}
+        self._core = _core_of(tokenizer)
         self.bos: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self.eos: int = tokenizer.eos_token_id
         # SentencePiece puts a space before a text's first word, which is wrong behind other text.
@@ -129,7 +128,8 @@ class PieceEncoder:
             texts: The texts.
             special: Whether special tokens may stand in them; else they are text.
         """
-        encodings = self._cores[special].encode_batch_fast(texts, add_special_tokens=False)
+        self._core.encode_special_tokens = not special
+        encodings = self._core.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def distinct(

@@ -1,11 +1,36 @@
 """What packed rows may attend to, in the form that an attention implementation takes."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from transformers import PreTrainedConfig
 
 from datamodules.packing import PackedBatch, dense_mask, may_attend
 
 FLEX = "flex_attention"
+
+Mask = TypeVar("Mask")
+
+
+def by_layer(config: PreTrainedConfig, mask: Callable[[int | None], Mask]) -> Mask | dict[str, Mask]:
+    """Builds what the layers of a model may attend to.
+
+    Args:
+        config: The model's. Where it has `layer_types`, layers differ and choose by their type; where it has only a
+            `sliding_window`, every layer slides (as `transformers.masking_utils.create_masks_for_generate` reads it).
+        mask: Builds the mask of a window; None is all of the past.
+
+    Returns:
+        One mask for all layers, or a mask per layer type.
+    """
+    config = config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    sliding = mask(window)
+    if getattr(config, "layer_types", None) is None:
+        return sliding
+    return {"full_attention": sliding if window is None else mask(None), "sliding_attention": sliding}
 
 
 def packed_mask(packed: PackedBatch, implementation: str, window: int | None = None) -> Tensor | BlockMask:

@@ -2,9 +2,10 @@
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from datamodules.title_trie import ROOT, TitleTrie
+from lightning_modules.attention import by_layer
 from lightning_modules.scoring import vocabulary_logits
 
 
@@ -59,7 +60,7 @@ class _PromptRow:
         self._position = (mask.cumsum(dim=1) - 1).clamp(min=0)
         # Which columns of the row each beginning consists of, [B, K, columns].
         self._sees = mask.bool()[:, None]
-        self.logits = self._logits(self._read(prompts, mask, self._position)[:, -1:])
+        self.logits = vocabulary_logits(model, self._read(prompts, mask, self._position)[:, -1:])
 
     def _read(self, tokens: Tensor, mask: Tensor | dict[str, Tensor], position: Tensor) -> Tensor:
         """Returns hidden states."""
@@ -71,10 +72,6 @@ class _PromptRow:
             use_cache=True,
         )
         return output.last_hidden_state
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        logits = vocabulary_logits(self._model, hidden)
-        return logits.float() if logits.dtype.itemsize < 4 else logits
 
     def feed(self, tokens: Tensor, came_from: Tensor) -> Tensor:
         """Reads the next token of every beginning.
@@ -92,18 +89,14 @@ class _PromptRow:
         position = (self._position[:, -1:] + 1).expand_as(tokens)
         self._position = torch.cat([self._position, position], dim=1)
         distance = position[:, :, None] - self._position[:, None]
-        mask = _masks(self._model.config, self._sees[:, None], distance[:, None])
-        return self._logits(self._read(tokens, mask, position))
 
+        def sees(window: int | None) -> Tensor:
+            near = self._sees if window is None else self._sees & (distance < window)
+            return near[:, None]
 
-def _masks(config: PreTrainedConfig, sees: Tensor, distance: Tensor) -> Tensor | dict[str, Tensor]:
-    """Narrows a mask to the window of layers that slide; see `scoring.attention_masks`."""
-    config = config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    sliding = sees if window is None else sees & (distance < window)
-    if getattr(config, "layer_types", None) is None:
-        return sliding
-    return {"full_attention": sees, "sliding_attention": sliding}
+        return vocabulary_logits(
+            self._model, self._read(tokens, by_layer(self._model.config, sees), position)
+        )
 
 
 def _grow(

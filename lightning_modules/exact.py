@@ -23,10 +23,13 @@ def require_every_example(trainer: pl.Trainer, counted: int) -> None:
     limit = trainer.limit_test_batches if trainer.testing else trainer.limit_val_batches
     total = torch.tensor(counted, device=trainer.strategy.root_device)
     found = int(trainer.strategy.reduce(total, reduce_op="sum"))
-    # 1.0 is all of the batches, 1 is one of them.
-    partly = isinstance(limit, int) or limit < 1.0
-    if not partly and not trainer.sanity_checking and found != len(loader.dataset):
+    if not is_part(limit) and not trainer.sanity_checking and found != len(loader.dataset):
         raise InputError(
             f"{found} examples were evaluated and there are {len(loader.dataset)}: leave "
             "trainer.use_distributed_sampler false; if it is, report this as a bug"
         )
+
+
+def is_part(limit: int | float) -> bool:
+    """Whether `limit_*_batches` asks for a part of the batches: 1.0 is all of them, 1 is one."""
+    return isinstance(limit, int) or limit < 1.0

@@ -1,38 +1,17 @@
 """Log-probabilities of packed responses; only positions that are read reach the vocabulary projection."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from datamodules.packing import PackedBatch
-from lightning_modules.attention import packed_mask
+from lightning_modules.attention import by_layer, packed_mask
 
 # A quarter of a gigabyte in float32: 1,365 rows of SmolLM2's vocabulary, 523 of Llama 3's.
 _MOST_LOGITS = 1 << 26
-
-
-def attention_masks(
-    config: PreTrainedConfig, packed: PackedBatch
-) -> Tensor | BlockMask | dict[str, Tensor | BlockMask]:
-    """Builds what the layers of a model may attend to.
-
-    Args:
-        config: The model's. Where it has `layer_types`, layers differ and choose by their type; where it has only a
-            `sliding_window`, every layer slides (as `transformers.masking_utils.create_masks_for_generate` reads it).
-        packed: B rows of L tokens.
-
-    Returns:
-        One mask for all layers, or a mask per layer type, see `packed_mask`.
-    """
-    config = config.get_text_config()
-    full = sliding = packed_mask(packed, config._attn_implementation)
-    if (window := getattr(config, "sliding_window", None)) is not None:
-        sliding = packed_mask(packed, config._attn_implementation, window)
-    if getattr(config, "layer_types", None) is None:
-        return sliding
-    return {"full_attention": full, "sliding_attention": sliding}
 
 
 def hidden_states(model: PreTrainedModel, packed: PackedBatch) -> Tensor:
@@ -45,9 +24,10 @@ def hidden_states(model: PreTrainedModel, packed: PackedBatch) -> Tensor:
     Returns:
         Final hidden states, shape [B · L, hidden].
     """
+    implementation = model.config.get_text_config()._attn_implementation
     output = model.get_decoder()(
         input_ids=packed.input_ids,
-        attention_mask=attention_masks(model.config, packed),
+        attention_mask=by_layer(model.config, partial(packed_mask, packed, implementation)),
         position_ids=packed.position_ids,
         use_cache=False,
     )
@@ -62,11 +42,12 @@ def vocabulary_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
         hidden: Final hidden states, shape [..., hidden].
 
     Returns:
-        Logits, shape [..., vocabulary].
+        Logits in at least float32, shape [..., vocabulary].
     """
     logits: Tensor = model.get_output_embeddings()(hidden)
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    return logits if cap is None else cap * torch.tanh(logits / cap)
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
 def token_log_probs(
@@ -100,7 +81,6 @@ def token_log_probs(
 
 def _read_off(model: PreTrainedModel, rows: Tensor, source_of: Tensor, target: Tensor) -> Tensor:
     logits = vocabulary_logits(model, rows)
-    logits = logits.float() if logits.dtype.itemsize < 4 else logits
     return logits[source_of, target] - logits.logsumexp(dim=-1)[source_of]
 
 

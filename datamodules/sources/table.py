@@ -126,12 +126,17 @@ def column_names(path: Path, delimiter: str = ",") -> list[str]:
     """
     if not is_parquet(path):
         return DelimitedText(path, delimiter, quoted=True).header()
-    with _broken_files_named(path), pq.ParquetFile(path) as file:
+    with broken_files_named(path), pq.ParquetFile(path) as file:
         return list(file.schema_arrow.names)
 
 
 @contextmanager
-def _broken_files_named(path: Path) -> Iterator[None]:
+def broken_files_named(path: Path) -> Iterator[None]:
+    """Says of which file an error in reading Parquet is.
+
+    Raises:
+        InputError: The file is broken.
+    """
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
@@ -141,7 +146,7 @@ def _broken_files_named(path: Path) -> Iterator[None]:
 def _parquet(path: Path, fields: dict[str, str]) -> Iterator[Chunk]:
     """Streams columns of a Parquet file; ids and titles become text, numbers and times stay."""
     position = 0
-    with _broken_files_named(path), pq.ParquetFile(path) as file:
+    with broken_files_named(path), pq.ParquetFile(path) as file:
         require_fields(path, fields.values(), file.schema_arrow.names)
         for batch in file.iter_batches(_ROWS, columns=list(dict.fromkeys(fields.values()))):
             columns = {name: batch.column(field) for name, field in fields.items()}
