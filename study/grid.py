@@ -1,0 +1,111 @@
+"""What a study runs: a grid, read from one YAML file."""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from datamodules.errors import InputError
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """An SFT model, trained once for every seed.
+
+    Attributes:
+        configs: Config files, later ones over earlier ones.
+        seeds: How many: 0, 1, …
+        settings: Changes to the configs, nested as in them.
+        requires: Files without which this is left out; all others have to be there.
+    """
+
+    configs: list[str]
+    seeds: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    requires: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Preference runs: every objective at every K, from the SFT model of the same seed.
+
+    Attributes:
+        objectives: Names among the grid's objectives.
+        num_negatives: The values of K.
+        seeds: How many: 0, 1, …
+        rate_of: Take the rate that was chosen for this objective, at the same K; None chooses one for each.
+    """
+
+    objectives: list[str]
+    num_negatives: list[int]
+    seeds: int
+    rate_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A study.
+
+    Attributes:
+        outputs: Where the runs' folders are put.
+        supervised: SFT models; the preference runs start from the one called `sft`.
+        preference: Config files of a preference run.
+        settings: Changes to them, nested as in them.
+        rates: Learning rates among which validation chooses, for every objective and K, with seed 0.
+        objectives: Class paths and arguments, as in a config.
+        parts: Run in this order.
+    """
+
+    outputs: str
+    supervised: dict[str, Supervised]
+    preference: list[str]
+    settings: dict[str, Any]
+    rates: list[float]
+    objectives: dict[str, dict[str, Any]]
+    parts: dict[str, Part]
+
+    def __post_init__(self) -> None:
+        """Checks the names.
+
+        Raises:
+            InputError: A part names an objective that is not there, or no SFT model is called `sft`.
+        """
+        seeds = self.supervised["sft"].seeds if "sft" in self.supervised else 0
+        chosen: set[str] = set()
+        for name, part in self.parts.items():
+            if part.seeds > seeds:
+                raise InputError(
+                    f"part {name} wants {part.seeds} seeds of the SFT model `sft`: it has {seeds}"
+                )
+            if unknown := set(part.objectives) - set(self.objectives):
+                raise InputError(f"part {name} names objective {min(unknown)!r}: define it under objectives")
+            if part.rate_of is None:
+                chosen |= set(part.objectives)
+            elif part.rate_of not in chosen:
+                raise InputError(
+                    f"part {name} takes the rate of {part.rate_of!r}, which no part before it chooses"
+                )
+
+
+def read_grid(path: Path) -> Grid:
+    """Reads a grid.
+
+    Raises:
+        InputError: The file is missing, or is no grid.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Grid)
+    try:
+        written = yaml.safe_load(path.read_text())
+        parser.parse_object(deepcopy(written))  # checks names and types; it would build the objectives too
+        supervised = {name: Supervised(**model) for name, model in written["supervised"].items()}
+        parts = {name: Part(**part) for name, part in written["parts"].items()}
+        return Grid(**(written | {"supervised": supervised, "parts": parts}))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: give a grid such as study/grid.yaml") from error
+    except (ArgumentError, yaml.YAMLError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is no grid: {reason}: compare it with study/grid.yaml") from error

@@ -1,0 +1,84 @@
+"""From a grid to runs, and the choice of a learning rate on validation alone."""
+
+import csv
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datamodules.errors import InputError
+from study.grid import Grid
+from study.stage import Stage
+
+_MONITOR = "val/hit_ratio@1"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """What gets a learning rate of its own.
+
+    Attributes:
+        objective: Its name in the grid.
+        num_negatives: K.
+    """
+
+    objective: str
+    num_negatives: int
+
+
+def supervised_stage(grid: Grid, name: str, seed: int) -> Stage:
+    """The training of an SFT model."""
+    model = grid.supervised[name]
+    folder = Path(grid.outputs) / f"{name}-s{seed}"
+    settings = _merged(model.settings, _run(folder, seed))
+    return Stage(folder, tuple(map(Path, model.configs)), settings)
+
+
+def preference_stage(grid: Grid, cell: Cell, rate: float, seed: int) -> Stage:
+    """A preference run from the SFT model of the same seed."""
+    folder = Path(grid.outputs) / f"{cell.objective}-k{cell.num_negatives}-lr{rate:.0e}-s{seed}"
+    start = supervised_stage(grid, "sft", seed).folder / "checkpoints/best.ckpt"
+    init = {
+        "init_from": str(start),
+        "objective": grid.objectives[cell.objective],
+        "optimizer": {"init_args": {"lr": rate}},
+    }
+    asked = {"model": {"init_args": init}, "data": {"init_args": {"num_negatives": cell.num_negatives}}}
+    settings = _merged(_merged(grid.settings, asked), _run(folder, seed))
+    return Stage(folder, tuple(map(Path, grid.preference)), settings)
+
+
+def chosen_rate(grid: Grid, cell: Cell) -> float:
+    """The rate whose run with seed 0 has the best validation hit_ratio@1; the lowest of equals.
+
+    Raises:
+        InputError: A run has no validation yet.
+    """
+    runs = {rate: preference_stage(grid, cell, rate, seed=0).folder for rate in sorted(grid.rates)}
+    return max(runs, key=lambda rate: best_validation(runs[rate]))
+
+
+def best_validation(folder: Path) -> float:
+    """The best validation hit_ratio@1 of a run, whose checkpoint is its `best.ckpt`.
+
+    Raises:
+        InputError: The run has none.
+    """
+    try:
+        with (folder / "metrics.csv").open(newline="") as file:
+            return max(float(row[_MONITOR]) for row in csv.DictReader(file) if row.get(_MONITOR))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} has no {_MONITOR}: run it first") from error
+
+
+def _run(folder: Path, seed: int) -> dict[str, Any]:
+    return {"seed_everything": seed, "trainer": {"default_root_dir": str(folder)}}
+
+
+def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Lays nested settings over others."""
+    merged = deepcopy(first)
+    for name, value in second.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if both else deepcopy(value)
+    return merged

@@ -1,0 +1,112 @@
+"""`python -m study.run GRID.yaml`: runs a grid through the command line.
+
+What is finished is not repeated and what was stopped is resumed, so it can be ended at any moment and started again.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from datamodules.errors import InputError
+from study.grid import Grid, Part, Supervised, read_grid
+from study.plan import Cell, best_validation, chosen_rate, preference_stage, supervised_stage
+from study.stage import Stage
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs stages beside each other.
+
+    Attributes:
+        jobs: How many at a time; the processor's cores are divided among them.
+    """
+
+    jobs: int
+
+    def finish(self, title: str, stages: Iterable[Stage]) -> None:
+        """Runs what is not finished and says each run's validation.
+
+        Raises:
+            InputError: A run failed; those beside it are finished first, those behind it are not begun.
+        """
+        missing = [stage for stage in stages if not stage.is_finished]
+        if not missing:
+            return
+        print(f"{title}: {len(missing)} runs to do", flush=True)
+        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+
+        def run(place: int) -> None:
+            stage = missing[place]
+            stage.folder.mkdir(parents=True, exist_ok=True)
+            stage.finish(threads, stage.folder / "log.txt")
+            score = best_validation(stage.folder)
+            print(
+                f"  {place + 1}/{len(missing)} {stage.folder.name}: validation HR@1 {score:.4f}", flush=True
+            )
+
+        with ThreadPoolExecutor(self.jobs) as pool:
+            runs = [pool.submit(run, place) for place in range(len(missing))]
+            try:
+                for each in runs:
+                    each.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def run_supervised(grid: Grid, name: str, runner: Runner, seeds: Sequence[int]) -> None:
+    """Trains an SFT model for some seeds."""
+    runner.finish(name, [supervised_stage(grid, name, seed) for seed in seeds])
+
+
+def run_part(grid: Grid, name: str, part: Part, runner: Runner) -> None:
+    """Chooses every cell's rate with seed 0, then repeats it with the others."""
+    cells = [Cell(objective, k) for objective in part.objectives for k in part.num_negatives]
+    run_supervised(grid, "sft", runner, range(part.seeds))
+    if part.rate_of is None:
+        search = [preference_stage(grid, cell, rate, 0) for cell in cells for rate in grid.rates]
+        runner.finish(f"{name}, learning rates", search)
+    rates = {
+        cell: chosen_rate(grid, Cell(part.rate_of or cell.objective, cell.num_negatives)) for cell in cells
+    }
+    repeats = [
+        preference_stage(grid, cell, rates[cell], seed) for seed in range(part.seeds) for cell in cells
+    ]
+    runner.finish(f"{name}, seeds", repeats)
+
+
+def available(name: str, model: Supervised) -> bool:
+    """Whether the files are there; says so where they are not."""
+    absent = [path for path in model.requires if not Path(path).exists()]
+    if absent:
+        print(f"{name} is left out: {absent[0]} is not there", flush=True)
+    return not absent
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m study.run", description=__doc__)
+    parser.add_argument("grid", type=Path, help="a grid, as study/grid.yaml")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="runs beside each other, one thread each"
+    )
+    parser.add_argument("--parts", nargs="*", help="only these parts or SFT models")
+    given = parser.parse_args(args)
+    try:
+        grid, runner = read_grid(given.grid), Runner(given.jobs)
+        for name, part in grid.parts.items():
+            if given.parts is None or name in given.parts:
+                run_part(grid, name, part, runner)
+        for name, model in grid.supervised.items():
+            if (given.parts is None or name in given.parts) and available(name, model):
+                run_supervised(grid, name, runner, range(model.seeds))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""One run of the command line: trained, predicted, never repeated once finished, resumed where it was stopped."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from datamodules.errors import InputError
+
+FINISHED = "finished.json"
+_BEGUN, _SETTINGS = "begun.txt", "settings.yaml"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run that is to be.
+
+    Attributes:
+        folder: The run's folder.
+        configs: Config files, later ones over earlier ones.
+        settings: What this run changes in them, nested as in a config file.
+        subcommands: What is run, in order; `fit` is resumed, the others use the best checkpoint after it.
+    """
+
+    folder: Path
+    configs: tuple[Path, ...]
+    settings: dict[str, Any]
+    subcommands: tuple[str, ...] = ("fit", "predict")
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies what is asked: the files' contents and the settings."""
+        asked = [path.read_text() for path in self.configs]
+        asked += [json.dumps(self.settings, sort_keys=True), *self.subcommands]
+        return hashlib.sha256("\0".join(asked).encode()).hexdigest()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether this very run is finished."""
+        record = self.folder / FINISHED
+        return record.is_file() and json.loads(record.read_text())["config"] == self.fingerprint
+
+    def finish(self, threads: int | None = None, log: Path | None = None) -> None:
+        """Runs what is missing.
+
+        Args:
+            threads: Processor threads; None leaves them to torch.
+            log: Where the output goes; None leaves it on the terminal.
+
+        Raises:
+            InputError: A command failed.
+        """
+        if self.is_finished:
+            return
+        resumed = self._begin()
+        seconds = {
+            subcommand: self._run(subcommand, resumed, threads, log) for subcommand in self.subcommands
+        }
+        record = {
+            "config": self.fingerprint,
+            "seconds": None if resumed else seconds.get("fit", 0.0),
+            "command": " ".join(self._command(self.subcommands[0], resumed=False)),
+            "commit": _commit(),
+            "threads": threads or torch.get_num_threads(),
+        }
+        (self.folder / FINISHED).write_text(json.dumps(record, indent=1) + "\n")
+
+    def _begin(self) -> bool:
+        """Says whether an interrupted run of the same settings left a checkpoint; otherwise notes that one begins."""
+        begun = self.folder / _BEGUN
+        if begun.is_file() and begun.read_text() == self.fingerprint:
+            return (self.folder / "checkpoints/last.ckpt").is_file()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / FINISHED).unlink(missing_ok=True)
+        if self.settings:
+            (self.folder / _SETTINGS).write_text(yaml.safe_dump(self.settings, sort_keys=False))
+        begun.write_text(self.fingerprint)
+        return False
+
+    def _command(self, subcommand: str, resumed: bool) -> list[str]:
+        files = [*self.configs, *([self.folder / _SETTINGS] if self.settings else [])]
+        command = [
+            "python",
+            "train.py",
+            subcommand,
+            *(part for file in files for part in ("--config", str(file))),
+        ]
+        if subcommand == "fit":
+            return [*command, "--ckpt_path", "last"] if resumed else command
+        return [*command, "--ckpt_path", "best"] if "fit" in self.subcommands else command
+
+    def _run(self, subcommand: str, resumed: bool, threads: int | None, log: Path | None) -> float:
+        """Runs one command and returns its seconds."""
+        command = self._command(subcommand, resumed)
+        environment = dict(os.environ) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+        start = time.perf_counter()
+        with log.open("a") if log else nullcontext() as output:
+            print(f"\n$ {' '.join(command)}", flush=True, file=output)
+            status = subprocess.run(
+                [sys.executable, *command[1:]], env=environment, stdout=output, stderr=output
+            ).returncode
+        if status:
+            where = f", see {log}" if log else ""
+            raise InputError(f"`{' '.join(command)}` ended with status {status}{where}")
+        return round(time.perf_counter() - start, 1)
+
+
+def _commit() -> str:
+    """The commit of the working tree; `+` says that files under version control differ from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], capture_output=True, text=True
+    )
+    return described.stdout.strip() or "unknown"

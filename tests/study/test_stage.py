@@ -1,0 +1,78 @@
+"""Stages against a `train.py` that notes how it was called; tests/study/test_run.py runs the real one."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from datamodules.errors import InputError
+from study.stage import Stage
+
+_TRAIN = """
+import pathlib, sys
+calls = pathlib.Path("calls.txt")
+calls.write_text((calls.read_text() if calls.exists() else "") + " ".join(sys.argv[1:]) + "\\n")
+if pathlib.Path("broken").exists() and sys.argv[1] == "fit":
+    folder = pathlib.Path("run/checkpoints")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "last.ckpt").touch()
+    print("what went wrong")
+    sys.exit(143)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(_TRAIN)
+    Path("a.yaml").write_text("x: 1\n")
+
+
+def calls() -> list[str]:
+    return Path("calls.txt").read_text().splitlines()
+
+
+def test_a_run_is_trained_and_predicted_once() -> None:
+    stage = Stage(Path("run"), (Path("a.yaml"),), {"trainer": {"max_steps": 2}})
+    stage.finish()
+    files = "--config a.yaml --config run/settings.yaml"
+    assert calls() == [f"fit {files}", f"predict {files} --ckpt_path best"]
+    assert yaml.safe_load(Path("run/settings.yaml").read_text()) == {"trainer": {"max_steps": 2}}
+    record = json.loads(Path("run/finished.json").read_text())
+    assert record["command"] == f"python train.py fit {files}"
+    assert record["seconds"] > 0
+    stage.finish()
+    assert len(calls()) == 2
+
+
+def test_a_rule_is_not_trained() -> None:
+    Stage(Path("run"), (Path("a.yaml"),), {}, ("test", "predict")).finish()
+    assert calls() == ["test --config a.yaml", "predict --config a.yaml"]
+
+
+@pytest.mark.parametrize("changed", ["a file", "the settings"])
+def test_a_changed_run_is_done_again(changed: str) -> None:
+    Stage(Path("run"), (Path("a.yaml"),), {"b": 1}).finish()
+    if changed == "a file":
+        Path("a.yaml").write_text("x: 2\n")
+    stage = Stage(Path("run"), (Path("a.yaml"),), {"b": 2 if changed == "the settings" else 1})
+    assert not stage.is_finished
+    stage.finish()
+    assert len(calls()) == 4
+    assert "last" not in calls()[2]
+
+
+def test_what_was_stopped_is_resumed_and_a_failure_names_the_log() -> None:
+    Path("broken").touch()
+    stage = Stage(Path("run"), (Path("a.yaml"),), {})
+    Path("run").mkdir()
+    log = Path("run/log.txt")
+    with pytest.raises(InputError, match=r"status 143, see run/log\.txt"):
+        stage.finish(threads=1, log=log)
+    assert "what went wrong" in log.read_text()
+    assert not stage.is_finished
+    Path("broken").unlink()
+    stage.finish(threads=1, log=log)
+    assert calls()[1] == "fit --config a.yaml --ckpt_path last"
+    assert json.loads(Path("run/finished.json").read_text())["seconds"] is None
