@@ -17,6 +17,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from datamodules import RecommendationDataModule
+from datamodules.sources import SDPOSource
 from datamodules.tokenization import learn_tokenizer
 from lightning_modules import LoRA
 from lightning_modules.cli import DynamicPOCLI, main
@@ -193,6 +194,16 @@ def test_both_stages_run_at_the_papers_settings_with_a_tiny_model_in_place(tiny_
         state = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
         assert state["global_step"] == 2  # 60 rows are 15 batches of 4; the last 7 of them make a step too
         assert all(".lora_" in key for key in state["state_dict"])
+
+
+@pytest.mark.parametrize("stage", ["sft", "dmpo", "dynamicpo"])
+def test_smollm2_trains_on_lastfm_with_an_overlay(stage: str) -> None:
+    shutil.copytree(FOLDER, "configs")
+    files = [f"configs/smollm2/{name}.yaml" for name in (stage, "lastfm")]
+    built = Built(["fit", "--config", files[0], "--config", files[1], "--wandb.mode", "disabled"])
+    assert isinstance(built.datamodule, RecommendationDataModule)
+    assert isinstance(built.datamodule.source, SDPOSource)
+    assert built.datamodule.num_negatives == (0 if stage == "sft" else 15)
 
 
 def test_the_two_overlays_of_the_paper_differ_in_the_stage_alone() -> None:
