@@ -218,7 +218,16 @@ class StoredDataModule(pl.LightningDataModule):
         split = EpochRows(self.store.splits["train"].select(rows))
         return self._loader(split, training=False, batch_size=batch_size, sampler=sampler)
 
+    def _require_shares(self, split: str) -> None:
+        """Refuses an evaluation in which a process would have nothing to do: the others would wait for it."""
+        processes, examples = self._ranks()[1], len(self.store.splits[split])
+        if examples < processes:
+            raise InputError(
+                f"{examples} {split} examples cannot be shared by {processes} processes: use fewer processes"
+            )
+
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
+        self._require_shares(split)
         sampler = EvaluationSampler(self._lengths(split), *self._ranks())
         rows = EpochRows(self.store.splits[split])
         return self._loader(rows, training=False, batch_size=self.eval_batch_size, sampler=sampler)

@@ -160,6 +160,7 @@ class PreferencePairsDataModule(StoredDataModule):
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         if not len(self.store.splits[split]):
             raise InputError(f"there is no {split} file: set source.{split}")
+        self._require_shares(split)
         batches = EqualWidthBatches(self._widths(split), self.eval_batch_size, *self._ranks())
         return self._loader(
             EpochBatches(self.store.splits[split]), training=False, batch_size=None, sampler=batches

@@ -116,7 +116,7 @@ def module_of(case: Case) -> SupervisedModule | PreferenceModule:
     # Adam divides by the root of tiny squares and would blow rounding up.
     settings: dict[str, Any] = {
         "optimizer": partial(torch.optim.SGD, lr=0.05),
-        "lora": LoRA(rank=2) if case.lora else None,
+        "lora": LoRA(rank=2, dropout=0.0) if case.lora else None,
         "gradient_checkpointing": case.checkpointing,
     }
     objective = OBJECTIVES[case.objective]
