@@ -113,9 +113,9 @@ def data_of(case: Case, folder: Path, processes: int) -> StoredDataModule:
 
 def module_of(case: Case) -> SupervisedModule | PreferenceModule:
     model = SmallLlama(hidden_size=32, num_hidden_layers=1)
-    # Adam divides by the root of tiny squares and would blow rounding up.
+    # Adam divides by the root of tiny squares and would blow rounding up. MPPO compares probabilities, which are small.
     settings: dict[str, Any] = {
-        "optimizer": partial(torch.optim.SGD, lr=0.05),
+        "optimizer": partial(torch.optim.SGD, lr=5.0 if "mppo" in case.objective else 0.05),
         "lora": LoRA(rank=2, dropout=0.0) if case.lora else None,
         "gradient_checkpointing": case.checkpointing,
     }
@@ -125,10 +125,17 @@ def module_of(case: Case) -> SupervisedModule | PreferenceModule:
     return PreferenceModule(model, objective(), **settings)
 
 
+class Start(pl.Callback):
+    """Remembers what training starts from."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.weights = {name: weight.clone() for name, weight in trained_state(pl_module).items()}
+
+
 def train(case: Case, folder: Path, processes: int) -> None:
-    """Leaves `weights-RANK.pt` of every process, and the metrics, in `FOLDER/PROCESSES/CASE`."""
+    """Leaves the weights of every process, `RANK.pt`, and the metrics in `FOLDER/PROCESSES/CASE`."""
     pl.seed_everything(0, verbose=False)
-    own = folder / str(processes) / case.name
+    own, start = folder / str(processes) / case.name, Start()
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=processes,
@@ -144,12 +151,12 @@ def train(case: Case, folder: Path, processes: int) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=MetricsCSV(str(own)),
-        callbacks=[WholeSteps(), TrainingMetrics(), BoundaryProportion()],
+        callbacks=[WholeSteps(), TrainingMetrics(), BoundaryProportion(), start],
     )
     module = module_of(case)
     trainer.fit(module, data_of(case, folder, processes))
     own.mkdir(parents=True, exist_ok=True)
-    torch.save(trained_state(module), own / f"weights-{trainer.global_rank}.pt")
+    torch.save({"start": start.weights, "end": trained_state(module)}, own / f"{trainer.global_rank}.pt")
 
 
 if __name__ == "__main__":
