@@ -36,7 +36,7 @@ def rows_of(folder: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("crash_after", [4, 8])
+@pytest.mark.parametrize("crash_after", [pytest.param(4, marks=pytest.mark.slow), 8])
 def test_a_run_goes_on_from_the_same_global_position_under_another_split(
     tiny_folder: Path, crash_after: int
 ) -> None:
