@@ -15,6 +15,7 @@ from callbacks.rng_state import RNGState
 from callbacks.throughput import Throughput
 from callbacks.training_metrics import TrainingMetrics
 from callbacks.validation_line import ValidationLine
+from callbacks.whole_steps import WholeSteps
 
 __all__ = [
     "AdapterExport",
@@ -32,4 +33,5 @@ __all__ = [
     "Throughput",
     "TrainingMetrics",
     "ValidationLine",
+    "WholeSteps",
 ]

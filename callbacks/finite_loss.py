@@ -14,7 +14,8 @@ class FiniteLoss(pl.Callback):
     """Raises when a loss was NaN or infinite.
 
     Every loss is looked at on the device; the host asks at log steps, before validation and before a checkpoint is
-    written, so that no step waits and every checkpoint on disk is good.
+    written, so that no step waits and every checkpoint on disk is good. All processes stop together, also where only
+    one of them had such a loss.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,9 @@ class FiniteLoss(pl.Callback):
         self._require_finite(trainer)
 
     def _require_finite(self, trainer: pl.Trainer) -> None:
-        if self._finite is not None and not self._finite.item():
+        if self._finite is None:
+            return
+        if not trainer.strategy.reduce(self._finite.int(), reduce_op="min").item():
             raise InputError(
                 f"the loss became NaN or infinite at or before step {trainer.global_step}: the checkpoints on disk are "
                 "from before it; resume from the last one with a lower learning rate or stronger gradient clipping"

@@ -18,12 +18,14 @@ class TrainingMetrics(WindowedCallback):
 
     def collect(self, window: Window, outputs: Mapping[str, Any], trainer: pl.Trainer) -> None:
         """Adds a batch."""
+        # Lightning hands over the loss as it is accumulated, divided by the number of batches.
+        loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
         if "policy" not in outputs:
             # Training batches are all of one size, so that the mean over batches is the mean over examples.
-            window.add("train/loss", outputs["loss"].detach())
+            window.add("train/loss", loss)
             return
         policy = outputs["policy"]
-        window.add("train/loss", outputs["loss"].detach().expand(len(policy)))
+        window.add("train/loss", loss.expand(len(policy)))
         window.add("logps/positive", policy[:, 0])
         if "rewards" not in outputs:
             return

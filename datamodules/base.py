@@ -3,6 +3,7 @@
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from datamodules.batches import Batch, EpochRows
 from datamodules.errors import InputError
+from datamodules.global_batch import GlobalBatch
 from datamodules.sampler import EvaluationSampler, TrainingSampler
 from datamodules.store import TokenStore, read_store, write_folder
 
@@ -25,18 +27,29 @@ class StoredDataModule(pl.LightningDataModule):
     """Serves packed batches from a folder that is named by its content's fingerprint.
 
     Args:
-        batch_size: Prompts per device and step in training.
-        eval_batch_size: Prompts per device and step in validation, test and prediction.
+        batch_size: Prompts per device and batch in training.
+        eval_batch_size: Prompts per device and batch in validation, test and prediction.
         order_seed: Decides order, negatives and draws in training; follows `seed_everything` in the CLI.
         num_workers: Processes that pack batches; 0 packs in the main process.
         cache_dir: Where downloads and built examples are kept.
+        global_batch_size: Prompts per optimiser step over all processes, from which the trainer's
+            `accumulate_grad_batches` is derived; None leaves that to the trainer.
     """
 
     def __init__(
-        self, batch_size: int, eval_batch_size: int, order_seed: int, num_workers: int, cache_dir: str
+        self,
+        batch_size: int,
+        eval_batch_size: int,
+        order_seed: int,
+        num_workers: int,
+        cache_dir: str,
+        global_batch_size: int | None = None,
     ) -> None:
         super().__init__()
+        if global_batch_size is not None and global_batch_size < 1:
+            raise ValueError(f"global_batch_size={global_batch_size} must be at least 1")
         self.batch_size = batch_size
+        self.global_batch_size = global_batch_size
         self.eval_batch_size = eval_batch_size
         self.order_seed = order_seed
         self.num_workers = num_workers
@@ -100,9 +113,32 @@ class StoredDataModule(pl.LightningDataModule):
         rank_zero_info(f"built {self._folder()} in {time.perf_counter() - start:.1f} s ({counts})")
 
     def setup(self, stage: str) -> None:
-        """Opens the stored examples."""
+        """Opens the stored examples, and settles how many batches of training make a step."""
         if self._store is None:
             self._store = read_store(self._folder())
+        if self.trainer is not None and stage == "fit":
+            self._settle_global_batch(self.trainer)
+            rank_zero_info(self.global_batch)
+
+    def _settle_global_batch(self, trainer: pl.Trainer) -> None:
+        if self.global_batch_size is None:
+            return
+        wanted = GlobalBatch.of_size(self.global_batch_size, trainer.world_size, self.batch_size)
+        # Lightning's default cannot be told from a 1 that was asked for.
+        if trainer.accumulate_grad_batches not in (1, wanted.accumulated):
+            raise InputError(
+                f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches} and data.global_batch_size asks "
+                f"for {wanted.accumulated} ({wanted}): leave one of them out"
+            )
+        trainer.accumulate_grad_batches = wanted.accumulated
+
+    @property
+    def global_batch(self) -> GlobalBatch:
+        """The prompts of an optimiser step."""
+        trainer = self.trainer
+        if trainer is None:
+            return GlobalBatch(1, self.batch_size)
+        return GlobalBatch(trainer.world_size, self.batch_size, trainer.accumulate_grad_batches)
 
     def require_context(self, limit: int) -> None:
         """Refuses examples that a model has no positions for; it would score them, wrongly.
@@ -147,15 +183,12 @@ class StoredDataModule(pl.LightningDataModule):
 
     def _training_sampler(self, epoch: int, consumed: int) -> TrainingSampler:
         rank, world_size = self._ranks()
-        lengths = self._lengths("train")
+        lengths, whole = self._lengths("train"), self.global_batch
         sampler = TrainingSampler(
-            lengths, self.batch_size, self.order_seed, rank, world_size, epoch, consumed
+            lengths, self.batch_size, self.order_seed, rank, world_size, epoch, consumed, whole.accumulated
         )
         if sampler.num_batches == 0:
-            raise InputError(
-                f"{len(lengths)} training examples do not fill one batch of {self.batch_size} on {world_size} "
-                "processes: lower batch_size"
-            )
+            raise InputError(f"{len(lengths)} training examples are fewer than the {whole}: lower it")
         return sampler
 
     def training_rows(self, batches: float, per_epoch: int) -> NDArray[np.int64]:
@@ -165,8 +198,13 @@ class StoredDataModule(pl.LightningDataModule):
             batches: Length of the run from its beginning; infinity means until every row was seen.
             per_epoch: Batches of an epoch that are trained on, see `trainer.limit_train_batches`.
         """
-        global_batch = self.batch_size * self._ranks()[1]
-        sampler = TrainingSampler(self._lengths("train"), global_batch, self.order_seed)
+        whole = self.global_batch
+        sampler = TrainingSampler(
+            self._lengths("train"),
+            whole.processes * whole.batch_size,
+            self.order_seed,
+            accumulated=whole.accumulated,
+        )
         seen = np.zeros(len(self.store.splits["train"]), dtype=bool)
         epoch, left = 0, batches
         while left > 0 and not seen.all():
@@ -180,7 +218,16 @@ class StoredDataModule(pl.LightningDataModule):
         split = EpochRows(self.store.splits["train"].select(rows))
         return self._loader(split, training=False, batch_size=batch_size, sampler=sampler)
 
+    def _require_shares(self, split: str) -> None:
+        """Refuses an evaluation in which a process would have nothing to do: the others would wait for it."""
+        processes, examples = self._ranks()[1], len(self.store.splits[split])
+        if examples < processes:
+            raise InputError(
+                f"{examples} {split} examples cannot be shared by {processes} processes: use fewer processes"
+            )
+
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
+        self._require_shares(split)
         sampler = EvaluationSampler(self._lengths(split), *self._ranks())
         rows = EpochRows(self.store.splits[split])
         return self._loader(rows, training=False, batch_size=self.eval_batch_size, sampler=sampler)
@@ -203,8 +250,7 @@ class StoredDataModule(pl.LightningDataModule):
             "fingerprint": self.fingerprint,
             "epoch": 0,
             "batches": 0,
-            "processes": self._ranks()[1],
-            "batch_size": self.batch_size,
+            **asdict(self.global_batch),
         }
         if self.trainer is not None:
             epoch, batches = (
@@ -228,15 +274,5 @@ class StoredDataModule(pl.LightningDataModule):
                 "the source and the data settings it was trained with"
             )
         if self.trainer is not None and self.trainer.training:
-            self._require_same_global_batch(state_dict["processes"], state_dict["batch_size"])
-        self._start = (state_dict["epoch"], state_dict["batches"])
-
-    def _require_same_global_batch(self, processes: int, batch_size: int) -> None:
-        """Other numbers of processes see the same examples in the same steps if the global batch stays the same."""
-        now = self._ranks()[1]
-        if processes * batch_size != now * self.batch_size:
-            raise InputError(
-                f"the checkpoint was written by {processes} processes with data.batch_size {batch_size}, here are "
-                f"{now} with {self.batch_size}: the steps would no longer see the same examples; processes × "
-                f"batch_size must stay {processes * batch_size}"
-            )
+            then = GlobalBatch(**{field.name: state_dict[field.name] for field in fields(GlobalBatch)})
+            self._start = (state_dict["epoch"], self.global_batch.go_on_from(then, state_dict["batches"]))

@@ -40,13 +40,15 @@ class PreferencePairsDataModule(StoredDataModule):
         tokenizer: Hub name or folder of the language model's tokenizer; None learns a word-level one from `train`.
         num_negatives: Most rejected responses per prompt in training, a fresh subset every epoch; None takes all, 0 is
             for supervised training.
-        batch_size: Prompts per device and step in training.
-        eval_batch_size: Prompts per device and step in validation, test and prediction.
+        batch_size: Prompts per device and batch in training.
+        eval_batch_size: Prompts per device and batch in validation, test and prediction.
         max_length: Most tokens of a prompt with its longest response; a prompt loses its oldest tokens.
         seed: Decides which rows are held out and the order in which responses are ranked.
         order_seed: Decides order, negatives and draws in training; follows `seed_everything` in the CLI.
         num_workers: Processes that pack batches; 0 packs in the main process.
         cache_dir: Where built examples are kept.
+        global_batch_size: Prompts per optimiser step over all processes, from which the trainer's
+            `accumulate_grad_batches` is derived; None leaves that to the trainer.
         rows_per_chunk: Rows that are tokenised and written at a time; bounds the memory that takes.
     """
 
@@ -62,9 +64,10 @@ class PreferencePairsDataModule(StoredDataModule):
         order_seed: int = 0,
         num_workers: int = 0,
         cache_dir: str = "cache",
+        global_batch_size: int | None = None,
         rows_per_chunk: int = 4096,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, order_seed, num_workers, cache_dir)
+        super().__init__(batch_size, eval_batch_size, order_seed, num_workers, cache_dir, global_batch_size)
         if num_negatives is not None and num_negatives < 0:
             raise ValueError(f"num_negatives={num_negatives} must not be negative")
         if rows_per_chunk < 1:
@@ -157,6 +160,7 @@ class PreferencePairsDataModule(StoredDataModule):
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         if not len(self.store.splits[split]):
             raise InputError(f"there is no {split} file: set source.{split}")
+        self._require_shares(split)
         batches = EqualWidthBatches(self._widths(split), self.eval_batch_size, *self._ranks())
         return self._loader(
             EpochBatches(self.store.splits[split]), training=False, batch_size=None, sampler=batches

@@ -43,8 +43,8 @@ class RecommendationDataModule(StoredDataModule):
         title_tokens: Whether a learned tokenizer has a token for every title; else it has one for every word.
         num_negatives: Negatives per prompt in training, a fresh subset of the candidates every epoch; 0 for
             supervised training.
-        batch_size: Prompts per device and step in training.
-        eval_batch_size: Prompts per device and step in validation, test and prediction.
+        batch_size: Prompts per device and batch in training.
+        eval_batch_size: Prompts per device and batch in validation, test and prediction.
         templates: Prompt templates with `{history}` and `{candidates}`; one is drawn per example.
         chat: Put the prompt into the tokenizer's chat template, as a user's turn.
         min_history: Fewest items before a target.
@@ -58,6 +58,8 @@ class RecommendationDataModule(StoredDataModule):
         order_seed: Decides order, negatives and draws in training; follows `seed_everything` in the CLI.
         num_workers: Processes that pack batches; 0 packs in the main process.
         cache_dir: Where downloads and built examples are kept.
+        global_batch_size: Prompts per optimiser step over all processes, from which the trainer's
+            `accumulate_grad_batches` is derived; None leaves that to the trainer.
         rows_per_chunk: Examples that are drawn, tokenised and written at a time; bounds the memory that takes.
     """
 
@@ -82,9 +84,10 @@ class RecommendationDataModule(StoredDataModule):
         order_seed: int = 0,
         num_workers: int = 0,
         cache_dir: str = "cache",
+        global_batch_size: int | None = None,
         rows_per_chunk: int = 16384,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, order_seed, num_workers, cache_dir)
+        super().__init__(batch_size, eval_batch_size, order_seed, num_workers, cache_dir, global_batch_size)
         if not 0 <= num_negatives < num_candidates:
             raise ValueError(
                 f"num_negatives={num_negatives} must lie in 0..{num_candidates - 1}: a list of {num_candidates} "

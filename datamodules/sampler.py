@@ -18,8 +18,9 @@ class TrainingSampler(Sampler[tuple[int, int]]):
 
     One permutation is drawn per epoch for all ranks. It is cut into pools of 64 global batches; in a pool, rows are
     sorted by length, so that a batch has hardly any padding, and its batches come in random order. A global batch
-    has `world_size * batch_size` rows, of which each rank takes its part, so 2 ranks with half the batch see what
-    1 rank sees. The last incomplete global batch is dropped.
+    has the rows of an optimiser step, `accumulated * world_size * batch_size`, of which each rank takes its part. So
+    a step sees the same rows whatever the number of ranks, as long as that product is the same. The last incomplete
+    global batch is dropped: every step is a mean over equally many rows.
 
     Args:
         lengths: Tokens of every row, shape [N].
@@ -29,6 +30,7 @@ class TrainingSampler(Sampler[tuple[int, int]]):
         world_size: All processes.
         start_epoch: The epoch in which `consumed` counts.
         consumed: Batches of that epoch that were trained on already.
+        accumulated: Batches of a rank that make a step.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class TrainingSampler(Sampler[tuple[int, int]]):
         world_size: int = 1,
         start_epoch: int = 0,
         consumed: int = 0,
+        accumulated: int = 1,
     ) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
@@ -47,12 +50,21 @@ class TrainingSampler(Sampler[tuple[int, int]]):
         self._rank = rank
         self._world_size = world_size
         self._start = (start_epoch, consumed)
+        self._accumulated = accumulated
         self._epoch = start_epoch
 
     @property
     def num_batches(self) -> int:
         """Batches of this rank in a whole epoch."""
-        return len(self._lengths) // (self._batch_size * self._world_size)
+        return self._num_steps * self._accumulated
+
+    @property
+    def _step_size(self) -> int:
+        return self._accumulated * self._world_size * self._batch_size
+
+    @property
+    def _num_steps(self) -> int:
+        return len(self._lengths) // self._step_size
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before every epoch."""
@@ -71,13 +83,12 @@ class TrainingSampler(Sampler[tuple[int, int]]):
     def rows_of(self, epoch: int) -> NDArray[np.int64]:
         """Lists this rank's rows of a whole epoch, shape [num_batches, batch_size]."""
         keys = random_bits(self._seed, Stream.EPOCH_ORDER, np.arange(len(self._lengths)), 1, epoch)[:, 0]
-        size = self._world_size * self._batch_size
-        order = np.argsort(keys, kind="stable")[: self.num_batches * size]
-        pool = np.arange(self.num_batches) // _BATCHES_PER_POOL
-        order = order[np.lexsort((self._lengths[order], np.repeat(pool, size)))]
-        shuffle = random_bits(self._seed, Stream.BATCH_ORDER, np.arange(self.num_batches), 1, epoch)[:, 0]
-        batches = order.reshape(self.num_batches, self._world_size, self._batch_size)
-        return batches[np.lexsort((shuffle, pool)), self._rank]
+        order = np.argsort(keys, kind="stable")[: self._num_steps * self._step_size]
+        pool = np.arange(self._num_steps) // _BATCHES_PER_POOL
+        order = order[np.lexsort((self._lengths[order], np.repeat(pool, self._step_size)))]
+        shuffle = random_bits(self._seed, Stream.BATCH_ORDER, np.arange(self._num_steps), 1, epoch)[:, 0]
+        steps = order.reshape(self._num_steps, self._accumulated, self._world_size, self._batch_size)
+        return steps[np.lexsort((shuffle, pool))][:, :, self._rank].reshape(-1, self._batch_size)
 
 
 class EvaluationSampler(Sampler[tuple[int, int]]):

@@ -25,6 +25,7 @@ from callbacks import (
     RNGState,
     TrainingMetrics,
     ValidationLine,
+    WholeSteps,
 )
 from callbacks.termination import TERMINATED
 from callbacks.wandb_run import WandbRun
@@ -122,7 +123,7 @@ class DynamicPOCLI(LightningCLI):
             kwargs["logger"] = self._loggers(folder)
         recommends = isinstance(self.datamodule, HistoryDataModule)
         writer = RecommendationWriter(folder) if recommends else PredictionWriter(folder)
-        own = [FiniteLoss(), TrainingMetrics(), RNGState(), ValidationLine(), writer]
+        own = [WholeSteps(), FiniteLoss(), TrainingMetrics(), RNGState(), ValidationLine(), writer]
         if config["enable_progress_bar"] is not False:
             own.append(ProgressBar())
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]

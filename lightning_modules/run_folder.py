@@ -21,7 +21,8 @@ CONFIGS = Path("configs")
 # Settings that change how fast a run is, not what it computes; the data module itself checks that a batch over all
 # processes stays as large as it was.
 _FREE = tuple(
-    f"data.init_args.{name}" for name in ("num_workers", "cache_dir", "eval_batch_size", "batch_size")
+    f"data.init_args.{name}"
+    for name in ("num_workers", "cache_dir", "eval_batch_size", "batch_size", "global_batch_size")
 )
 
 

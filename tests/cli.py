@@ -23,13 +23,14 @@ class Crash(pl.Callback):
 
 
 class BreakLoss(pl.Callback):
-    """Poisons a weight, so that the next loss is not a number."""
+    """Poisons a weight of one process, so that its next loss is not a number."""
 
-    def __init__(self, after_step: int) -> None:
+    def __init__(self, after_step: int, rank: int = 0) -> None:
         self.after_step = after_step
+        self.rank = rank
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        if trainer.global_step == self.after_step:
+        if trainer.global_step == self.after_step and trainer.global_rank == self.rank:
             with torch.no_grad():
                 next(pl_module.policy.parameters()).fill_(float("nan"))
 

@@ -14,9 +14,11 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.strategies import DDPStrategy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from datamodules import RecommendationDataModule
+from datamodules.global_batch import GlobalBatch
 from datamodules.sources import SDPOSource
 from datamodules.tokenization import learn_tokenizer
 from lightning_modules import LoRA
@@ -152,7 +154,8 @@ def test_the_papers_settings_arrive(name: str) -> None:
     assert (trainer.max_epochs, trainer.max_steps) == (5 if stage == "sft" else 3, -1)
     assert (trainer.gradient_clip_val, trainer.precision) == (0.3, "bf16-mixed")
     assert isinstance(data, RecommendationDataModule)
-    assert 4 * trainer.accumulate_grad_batches * data.batch_size == 128
+    assert GlobalBatch.of_size(data.global_batch_size, 4, data.batch_size) == GlobalBatch(4, 4, 8)
+    assert data.global_batch_size == 128
     assert data.num_negatives == {"sft": 0, "dpo": 1}.get(stage, 15)
     assert model.lora == LoRA(rank=8, alpha=32, dropout=0.1)
     assert model.language_model.identity()["quantization"] == "nf4"
@@ -185,14 +188,14 @@ def test_both_stages_run_at_the_papers_settings_with_a_tiny_model_in_place(tiny_
     tiny = {
         "trainer": {"max_epochs": 1, "val_check_interval": 1.0},
         "model": {"init_args": {"language_model": language_model}},
-        "data": {"init_args": {"tokenizer": tiny_pretrained, "max_length": 1024}},
+        "data": {"init_args": {"tokenizer": tiny_pretrained, "max_length": 1024, "global_batch_size": 16}},
     }
     Path("tiny.yaml").write_text(yaml.safe_dump(tiny))
     for name in ("lastfm/sft.yaml", "lastfm/dynamicpo_dmpo.yaml"):
         main(["fit", *at_the_papers_size(name), "--config", "tiny.yaml"])
         folder = Path("outputs/llama2_7b", name).with_suffix("")
         state = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
-        assert state["global_step"] == 2  # 60 rows are 15 batches of 4; the last 7 of them make a step too
+        assert state["global_step"] == 3  # 60 rows are 15 batches of 4, of which 4 make a step
         assert all(".lora_" in key for key in state["state_dict"])
 
 
@@ -251,6 +254,27 @@ def test_overlays_leave_the_runs_folder_to_the_config(tiny_folder: Path) -> None
     folder = Path("outputs/quickstart/dmpo")
     assert not (folder / "wandb").exists()
     assert (folder / "metrics.csv").is_file()
+
+
+TRAINED = [
+    name for name in CONFIGS if name.startswith("quickstart/") and "optimizer" in (FOLDER / name).read_text()
+]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_quickstart_trains_with_several_processes(name: str) -> None:
+    """The global batch is the one the config has alone; for stage 1 it has to be said."""
+    shutil.copytree(FOLDER, "configs")
+    whole = read(name)["data"]["init_args"]["batch_size"]
+    said = [] if whole == 32 else ["--data.global_batch_size", str(whole)]
+    configs = ["--config", f"configs/{name}", "--config", "configs/ddp.yaml"]
+    built = Built(["fit", *configs, *said, "--wandb.mode", "disabled"])
+    assert isinstance(built.trainer.strategy, DDPStrategy)
+    assert built.trainer.world_size == 2
+    data = built.datamodule
+    assert data.global_batch_size == whole
+    assert GlobalBatch.of_size(whole, 2, data.batch_size).size == whole
+    assert Path(built.trainer.default_root_dir) == Path("outputs", name).with_suffix("")
 
 
 def test_the_published_lists_are_an_overlay() -> None:

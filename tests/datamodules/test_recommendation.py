@@ -136,7 +136,7 @@ def test_a_broken_store_is_named(make_data, tmp_path: Path) -> None:
 
 
 def test_a_batch_larger_than_the_data_is_refused(make_data) -> None:
-    with pytest.raises(InputError, match="do not fill one batch of 5000"):
+    with pytest.raises(InputError, match="594 training examples are fewer than the global batch 5000"):
         make_data(batch_size=5000).train_dataloader()
 
 

@@ -27,6 +27,26 @@ def test_ranks_share_each_global_batch_of_one_process(num_rows: int, batch: int,
 
 
 @settings(deadline=None, max_examples=50)
+@given(num_rows=st.integers(12, 80), batch=st.integers(1, 2), epoch=st.integers(0, 3))
+def test_a_step_sees_the_same_rows_however_it_is_split(num_rows: int, batch: int, epoch: int) -> None:
+    lengths = np.arange(num_rows) % 7
+    whole = TrainingSampler(lengths, batch * 6, seed=5).rows_of(epoch)
+    for ranks, accumulated in ((2, 3), (3, 2), (1, 6), (6, 1)):
+        of_rank = [
+            TrainingSampler(lengths, batch, 5, rank, ranks, accumulated=accumulated).rows_of(epoch)
+            for rank in range(ranks)
+        ]
+        steps = np.concatenate([rows.reshape(-1, accumulated * batch) for rows in of_rank], axis=1)
+        assert np.array_equal(np.sort(steps, axis=1), np.sort(whole, axis=1))
+
+
+def test_an_epoch_has_whole_steps_alone() -> None:
+    sampler = TrainingSampler(np.zeros(60, dtype=np.int64), 4, seed=0, accumulated=8)
+    assert sampler.num_batches == 8
+    assert len(sampler) == len(rows_of(sampler, 0)) == 32
+
+
+@settings(deadline=None, max_examples=50)
 @given(consumed=st.integers(0, 10), rank=st.integers(0, 1))
 def test_a_resumed_epoch_goes_on_and_the_next_one_is_whole(consumed: int, rank: int) -> None:
     uninterrupted = TrainingSampler(np.arange(44) % 5, 2, 1, rank, 2)

@@ -123,7 +123,7 @@ def other_number_of_processes(load: Workload, name: str, mode: Mode, rng: np.ran
     refused = load.settings(now)
     refused["data"]["init_args"]["batch_size"] = 20
     ended = load.go_on(name, now, refused)
-    if ended.statuses[0] != 2 or "processes × batch_size must stay 80" not in ended.output:
+    if ended.statuses[0] != 2 or "processes × batch_size × accumulated must stay 80" not in ended.output:
         raise AssertionError(f"another global batch was not refused: {ended.output[-2000:]}")
     for path in folder.glob("samples-*.jsonl"):
         path.unlink()

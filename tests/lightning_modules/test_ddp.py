@@ -44,10 +44,9 @@ def rows_of_run(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("lora", [None, {"rank": 2}])
-def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_path: Path, lora) -> None:
+def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_path: Path) -> None:
     """Same weights (1e-6 in float64) and the same global rates; every test example counted and written once."""
-    settings = config(tiny_folder, lora=lora)
+    settings = config(tiny_folder)
     settings["trainer"]["precision"] = "64-true"
     settings["data"]["init_args"]["max_val_examples"] = 17
     # Adam divides by the root of tiny squares and would blow rounding up.
@@ -85,11 +84,11 @@ def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_p
 
 
 def rule(tiny_folder: Path) -> dict:
-    """Popularity on 21 test examples, which two processes, or three, cannot share in equal batches of 4."""
+    """Popularity on 31 test examples: of two or three processes one has a batch of 5 more than the others."""
     settings = config(tiny_folder)
     settings["model"] = {"class_path": "lightning_modules.baselines.Popularity"}
     settings["trainer"]["callbacks"] = []
-    settings["data"]["init_args"]["eval_batch_size"] = 4
+    settings["data"]["init_args"].update(eval_batch_size=5, max_test_examples=31)
     return settings
 
 
@@ -110,7 +109,7 @@ def test_evaluation_counts_every_example_once_on_any_number_of_ranks(
 @pytest.mark.parametrize(
     ("subcommand", "message"),
     [
-        ("test", "examples were evaluated and there are 21"),
+        ("test", "examples were evaluated and there are 31"),
         ("validate", "examples were evaluated and there are 16"),
         ("predict", "predictions of"),
     ],
@@ -125,3 +124,54 @@ def test_a_sampler_that_leaves_out_or_repeats_examples_is_refused(
     (line,) = {line for line in result.stderr.splitlines() if line.startswith("error: ")}
     assert message in line
     assert "leave trainer.use_distributed_sampler false" in line
+
+
+@pytest.mark.slow
+def test_more_processes_than_examples_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    """A process without a batch would leave the loop, and the others would wait for it."""
+    settings = rule(tiny_folder)
+    settings["data"]["init_args"]["max_test_examples"] = 2
+    result = attempt(tmp_path, settings, "test", 3)
+    assert result.returncode == 2
+    assert "2 test examples cannot be shared by 3 processes" in result.stderr
+
+
+@pytest.mark.slow
+def test_all_processes_stop_where_the_loss_of_one_is_no_number(tiny_folder: Path, tmp_path: Path) -> None:
+    """Its gradient reaches the others' weights, and their losses only in the step after."""
+    settings = config(tiny_folder)
+    settings["trainer"]["callbacks"].append(
+        {"class_path": "tests.cli.BreakLoss", "init_args": {"after_step": 1, "rank": 1}}
+    )
+    result = attempt(tmp_path, settings, "fit", 2)
+    assert result.returncode == 2, result.stderr[-3000:]
+    assert "the loss became NaN or infinite at or before step 2" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_one_stopped(tiny_folder: Path, tmp_path: Path) -> None:
+    """2 × 4 × 2 accumulated instead of 1 × 16: the same weights and metrics, from a checkpoint of step 3."""
+    settings = config(tiny_folder)
+    settings["trainer"].update(precision="64-true", val_check_interval=0.1, check_val_every_n_epoch=1)
+    settings["model"]["init_args"]["optimizer"] = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05}}
+    settings["data"]["init_args"].update(batch_size=16, global_batch_size=16)
+    launch(tmp_path / "whole", settings, "fit", 1)
+    crash = {"class_path": "tests.cli.Crash", "init_args": {"after_step": 4}}
+    callbacks = settings["trainer"]["callbacks"]
+    settings["trainer"]["callbacks"] = [*callbacks, crash]
+    assert attempt(tmp_path / "broken", settings, "fit", 1).returncode == 1
+    settings["trainer"]["callbacks"] = callbacks
+    settings["data"]["init_args"]["batch_size"] = 4
+    launch(tmp_path / "broken", settings, "fit", 2, "--ckpt_path", "last")
+    whole, broken = (
+        weights(tmp_path / f"{name}/outputs/run/checkpoints/last.ckpt") for name in ("whole", "broken")
+    )
+    for key, value in whole.items():
+        torch.testing.assert_close(broken[key], value, rtol=0, atol=1e-6)
+    alone, together = rows_of(tmp_path / "whole"), rows_of(tmp_path / "broken")
+    for expected, found in zip(alone, together, strict=True):
+        for name in expected:
+            assert bool(expected[name]) == bool(found[name]), name
+            if expected[name]:
+                assert float(found[name]) == pytest.approx(float(expected[name]), abs=1e-5), name
