@@ -98,6 +98,11 @@ class FullySharded(ModelParallelStrategy):
         gathered: dict[str, Any] = tree_map(gather, tree)
         return gathered if self.is_global_zero else {}
 
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """Reads a file whole, on every process."""
+        checkpoint: dict[str, Any] = Strategy.load_checkpoint(self, checkpoint_path, weights_only)
+        return checkpoint
+
     def load_model_state_dict(self, checkpoint: Any, strict: bool = True) -> None:
         """Loads the weights of a checkpoint as every strategy does: they are whole still."""
         Strategy.load_model_state_dict(self, checkpoint, strict)

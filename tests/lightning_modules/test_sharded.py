@@ -8,9 +8,12 @@ import torch
 
 from lightning_modules.checkpoint_files import read_whole
 from tests.cli import config, supervised
-from tests.lightning_modules.test_ddp import ROOT, attempt, launch, rows_of
+from tests.lightning_modules.test_ddp import rows_of_run
+from tests.many_runs import ROOT, Run, many_runs
 
 FSDP = ("--config", str(ROOT / "configs/fsdp.yaml"))
+RESUME = ("--ckpt_path", "last")
+HALF = ("--trainer.max_steps", "5")
 
 
 def ten_steps(tiny_folder: Path) -> dict[str, Any]:
@@ -24,8 +27,8 @@ def ten_steps(tiny_folder: Path) -> dict[str, Any]:
     return settings
 
 
-def last(folder: Path) -> dict[str, Any]:
-    return read_whole(folder / "outputs/run/checkpoints/last.ckpt")
+def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
+    return read_whole(folder / f"checkpoints/{name}.ckpt")
 
 
 def require_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -43,7 +46,7 @@ def require_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def require_same_metrics(found: Path, expected: Path) -> None:
-    pairs = list(zip(rows_of(found), rows_of(expected), strict=True))
+    pairs = list(zip(rows_of_run(found), rows_of_run(expected), strict=True))
     assert pairs
     for row, wanted in pairs:
         assert row.keys() == wanted.keys()
@@ -54,38 +57,43 @@ def require_same_metrics(found: Path, expected: Path) -> None:
 def test_fsdp_trains_as_ddp_does(tiny_folder: Path, tmp_path: Path) -> None:
     """Every logged number over 10 steps, two validations of unequal shares, weights and optimiser (1e-4)."""
     settings = ten_steps(tiny_folder)
-    launch(tmp_path / "ddp", settings, "fit", 2)
-    launch(tmp_path / "fsdp", settings, "fit", 2, *FSDP)
+    many_runs(tmp_path, Run("ddp", settings), Run("fsdp", settings, FSDP))
     require_same_metrics(tmp_path / "fsdp", tmp_path / "ddp")
-    losses = [float(row["train/loss"]) for row in rows_of(tmp_path / "ddp") if row["train/loss"]]
+    losses = [float(row["train/loss"]) for row in rows_of_run(tmp_path / "ddp") if row["train/loss"]]
     assert len(losses) == 10
     assert max(losses) - min(losses) > 0.01  # it does train
-    require_close(last(tmp_path / "fsdp"), last(tmp_path / "ddp"))
+    # The best one is written while a validation has the policy gathered.
+    for name in ("last", "best"):
+        require_close(checkpoint(tmp_path / "fsdp", name), checkpoint(tmp_path / "ddp", name))
 
 
 @pytest.mark.slow
 def test_a_checkpoint_of_either_is_resumed_by_the_other_and_by_one_process(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
-    settings = ten_steps(tiny_folder)
-    launch(tmp_path / "whole", settings, "fit", 2)
-    for name, before, after in (("to", (), FSDP), ("from", FSDP, ())):
-        launch(tmp_path / name, settings, "fit", 2, *before, "--trainer.max_steps", "5")
-        launch(tmp_path / name, settings, "fit", 2, *after, "--ckpt_path", "last")
+    settings, alone = ten_steps(tiny_folder), ten_steps(tiny_folder)
+    alone["data"]["init_args"]["batch_size"] *= 2
+    alone["trainer"]["callbacks"].append({"class_path": "callbacks.AdapterExport"})
+    many_runs(
+        tmp_path,
+        Run("whole", settings),
+        Run("ddp, fsdp", settings, HALF),
+        Run("ddp, fsdp", settings, (*FSDP, *RESUME)),
+        Run("fsdp, ddp", settings, (*FSDP, *HALF)),
+        Run("fsdp, ddp", settings, RESUME),
+        Run("fsdp, one", settings, (*FSDP, *HALF)),
+        Run("fsdp, one", alone, RESUME, processes=1),
+        # As the refusal of AdapterExport says: a run that has ended is exported by one process.
+        Run("ddp, fsdp", alone, RESUME, processes=1),
+    )
+    for name in ("ddp, fsdp", "fsdp, ddp", "fsdp, one"):
         require_same_metrics(tmp_path / name, tmp_path / "whole")
-        require_close(last(tmp_path / name), last(tmp_path / "whole"))
-    launch(tmp_path / "one", settings, "fit", 2, *FSDP, "--trainer.max_steps", "5")
-    settings["data"]["init_args"]["batch_size"] *= 2
-    settings["trainer"]["callbacks"] = [{"class_path": "callbacks.AdapterExport"}]
-    launch(tmp_path / "one", settings, "fit", 1, "--ckpt_path", "last")
-    require_close(last(tmp_path / "one"), last(tmp_path / "whole"))
-    # As the refusal of AdapterExport says: a run that has ended is exported by one process.
-    launch(tmp_path / "from", settings, "fit", 1, "--ckpt_path", "last")
-    assert (tmp_path / "from/outputs/run/model/model.safetensors").is_file()
+        require_close(checkpoint(tmp_path / name), checkpoint(tmp_path / "whole"))
+    assert (tmp_path / "ddp, fsdp/model/model.safetensors").is_file()
 
 
 @pytest.mark.slow
-def test_fsdp_with_everything_that_is_computed_twice_or_in_parts(tiny_folder: Path, tmp_path: Path) -> None:
+def test_fsdp_with_what_is_computed_twice_and_in_parts(tiny_folder: Path, tmp_path: Path) -> None:
     """Stage 1 with layers computed again in the backward pass and two batches a step; generation at test."""
     settings = supervised(tiny_folder)
     settings["trainer"].update(
@@ -93,34 +101,30 @@ def test_fsdp_with_everything_that_is_computed_twice_or_in_parts(tiny_folder: Pa
     )
     settings["model"]["init_args"].update(gradient_checkpointing=True, lr_scheduler=None)
     settings["trainer"]["callbacks"] = []
-    launch(tmp_path / "ddp", settings, "fit", 2)
-    launch(tmp_path / "fsdp", settings, "fit", 2, *FSDP)
-    require_close(last(tmp_path / "fsdp"), last(tmp_path / "ddp"))
-    for name, strategy in (("ddp", ()), ("fsdp", FSDP)):
-        generation = ("--config", str(ROOT / "configs/generation.yaml"))
-        launch(tmp_path / name, settings, "test", 2, *generation, *strategy, "--ckpt_path", "last")
+    generate = ("--config", str(ROOT / "configs/generation.yaml"), *RESUME)
+    many_runs(
+        tmp_path,
+        Run("ddp", settings),
+        Run("fsdp", settings, FSDP),
+        Run("ddp", settings, generate, subcommand="test"),
+        Run("fsdp", settings, (*generate, *FSDP), subcommand="test"),
+    )
+    require_close(checkpoint(tmp_path / "fsdp"), checkpoint(tmp_path / "ddp"))
     require_same_metrics(tmp_path / "fsdp", tmp_path / "ddp")
+    assert rows_of_run(tmp_path / "fsdp")[-1]["test/constrained_hit_ratio@1"]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"lora": {"rank": 2}}, "FullySharded is for full fine-tuning and model.lora is set"),
-        pytest.param({"reference_cache": "cache"}, "a reference cache cannot", marks=pytest.mark.slow),
-        pytest.param("callbacks.AdapterExport", "AdapterExport needs whole weights", marks=pytest.mark.slow),
-        pytest.param(
-            "callbacks.GradientSuppression", "GradientSuppression needs whole weights", marks=pytest.mark.slow
-        ),
-    ],
-)
-def test_what_cannot_be_sharded_is_refused(
-    tiny_folder: Path, tmp_path: Path, change: dict[str, Any] | str, message: str
-) -> None:
+def test_what_cannot_be_sharded_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
     """In one line and before the first step; one process is enough to ask."""
-    settings = config(tiny_folder, **(change if isinstance(change, dict) else {}))
-    if isinstance(change, str):
-        settings["trainer"]["callbacks"] = [{"class_path": change}]
-    result = attempt(tmp_path, settings, "fit", 1, *FSDP)
-    assert result.returncode == 2, result.stderr[-3000:]
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert message in line
+    refused = {
+        "FullySharded is for full fine-tuning and model.lora is set": config(tiny_folder, lora={"rank": 2}),
+        "a reference cache cannot be filled": config(tiny_folder, reference_cache="cache"),
+    }
+    for name in ("AdapterExport", "GradientSuppression"):
+        settings = config(tiny_folder)
+        settings["trainer"]["callbacks"] = [{"class_path": f"callbacks.{name}"}]
+        refused[f"{name} needs whole weights"] = settings
+    runs = [Run(f"run-{index}", made, FSDP, processes=1) for index, made in enumerate(refused.values())]
+    for message, output in zip(refused, many_runs(tmp_path, *runs, status=2), strict=True):
+        (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+        assert message in line
