@@ -12,8 +12,8 @@ from tests.lightning_modules.test_ddp import rows_of_run
 from tests.many_runs import ROOT, Run, many_runs
 
 FSDP = ("--config", str(ROOT / "configs/fsdp.yaml"))
-RESUME = ("--ckpt_path", "last")
-HALF = ("--trainer.max_steps", "5")
+LAST = ("--ckpt_path", "last")
+FIVE_STEPS = ("--trainer.max_steps", "5")
 
 
 def ten_steps(tiny_folder: Path) -> dict[str, Any]:
@@ -72,19 +72,24 @@ def test_a_checkpoint_of_either_is_resumed_by_the_other_and_by_one_process(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
     settings, alone = ten_steps(tiny_folder), ten_steps(tiny_folder)
+    settings["trainer"]["callbacks"] = []  # the stages of BoundaryProportion are thirds of max_steps
     alone["data"]["init_args"]["batch_size"] *= 2
-    alone["trainer"]["callbacks"].append({"class_path": "callbacks.AdapterExport"})
+    alone["trainer"]["callbacks"] = [{"class_path": "callbacks.AdapterExport"}]
+
+    def after_three_steps(name: str) -> tuple[str, str]:
+        return "--ckpt_path", str(tmp_path / name / "checkpoints/previous.ckpt")
+
     many_runs(
         tmp_path,
         Run("whole", settings),
-        Run("ddp, fsdp", settings, HALF),
-        Run("ddp, fsdp", settings, (*FSDP, *RESUME)),
-        Run("fsdp, ddp", settings, (*FSDP, *HALF)),
-        Run("fsdp, ddp", settings, RESUME),
-        Run("fsdp, one", settings, (*FSDP, *HALF)),
-        Run("fsdp, one", alone, RESUME, processes=1),
+        Run("ddp, fsdp", settings, FIVE_STEPS),
+        Run("ddp, fsdp", settings, (*FSDP, *after_three_steps("ddp, fsdp"))),
+        Run("fsdp, ddp", settings, (*FSDP, *FIVE_STEPS)),
+        Run("fsdp, ddp", settings, after_three_steps("fsdp, ddp")),
+        Run("fsdp, one", settings, (*FSDP, *FIVE_STEPS)),
+        Run("fsdp, one", alone, after_three_steps("fsdp, one"), processes=1),
         # As the refusal of AdapterExport says: a run that has ended is exported by one process.
-        Run("ddp, fsdp", alone, RESUME, processes=1),
+        Run("ddp, fsdp", alone, LAST, processes=1),
     )
     for name in ("ddp, fsdp", "fsdp, ddp", "fsdp, one"):
         require_same_metrics(tmp_path / name, tmp_path / "whole")
@@ -101,7 +106,7 @@ def test_fsdp_with_what_is_computed_twice_and_in_parts(tiny_folder: Path, tmp_pa
     )
     settings["model"]["init_args"].update(gradient_checkpointing=True, lr_scheduler=None)
     settings["trainer"]["callbacks"] = []
-    generate = ("--config", str(ROOT / "configs/generation.yaml"), *RESUME)
+    generate = ("--config", str(ROOT / "configs/generation.yaml"), *LAST)
     many_runs(
         tmp_path,
         Run("ddp", settings),
