@@ -27,6 +27,7 @@ from lightning_modules.hand_over import (
 )
 from lightning_modules.pretrained import PretrainedLM
 from lightning_modules.recommender import LanguageModelRecommender
+from lightning_modules.sharded import require_whole_weights
 
 _PREFIX = "policy."
 
@@ -56,6 +57,11 @@ class AdapterExport(pl.Callback):
                 f"AdapterExport needs a language model and {type(pl_module).__name__} is none: leave the callback out"
             )
         require_portable(pl_module.language_model, pl_module.policy, self.merged)
+        require_whole_weights(
+            trainer,
+            "AdapterExport",
+            "leave it out; when training has ended, the same fit in one process with it and --ckpt_path last exports",
+        )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remembers the metrics, which the best checkpoint then holds."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from callbacks.window import Window, log_now
 from callbacks.windowed import WindowedCallback
+from lightning_modules.sharded import require_whole_weights
 from losses import ResponseScores, three_means_boundary
 from losses.objective import Objective
 
@@ -37,6 +38,10 @@ class GradientSuppression(WindowedCallback):
             raise ValueError(f"every_n_steps={every_n_steps} must be at least 1")
         self._every_n_steps = every_n_steps
         self._measured: dict[str, float] = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuses a strategy under which no process could take the parameters' gradients alone."""
+        require_whole_weights(trainer, "GradientSuppression", "leave it out, or use trainer.strategy ddp")
 
     def collect(self, window: Window, outputs: Mapping[str, Any], trainer: pl.Trainer) -> None:
         """Adds the weights of a preference step."""

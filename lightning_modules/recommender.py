@@ -115,7 +115,9 @@ class LanguageModelRecommender(TrainedRankingModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps trained weights only, and says of which model."""
-        checkpoint["state_dict"] = trained_state(self)
+        # Not read off the module: a strategy that shards it gathers its state, on the first process alone.
+        trained, state = trained_state(self), checkpoint["state_dict"]
+        checkpoint["state_dict"] = {key: value for key, value in state.items() if key in trained}
         checkpoint["language_model"] = self._identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -125,3 +126,31 @@ class ServerDies(Fault):
             self._left -= 1
             if self._left == 0:
                 os.kill(self._pid, signal.SIGKILL)
+
+
+class HostDies(Fault):
+    """Kills torchrun, whose child this process is, and then the process, at the n-th backward pass."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def reached(self, event: str) -> None:
+        if event == "backward":
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getppid(), signal.SIGKILL)
+                hit(signal.SIGKILL)
+
+
+class LinkDown(Fault):
+    """Takes this host's network interface down at the n-th backward pass, and says so in a file."""
+
+    def __init__(self, count: int, interface: str, file: str) -> None:
+        self._left, self._interface, self._file = count, interface, Path(file)
+
+    def reached(self, event: str) -> None:
+        if event == "backward":
+            self._left -= 1
+            if self._left == 0:
+                subprocess.run(["ip", "link", "set", self._interface, "down"], check=True)
+                self._file.touch()

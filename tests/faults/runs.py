@@ -56,7 +56,14 @@ class Runner:
     processes: int = 1
     environment: dict[str, str] = field(default_factory=dict)
 
-    def fit(self, name: str, settings: dict[str, Any], *args: str, alone: bool = True) -> Ended:
+    def fit(
+        self,
+        name: str,
+        settings: dict[str, Any],
+        *args: str,
+        alone: bool = True,
+        subcommand: str = "fit",
+    ) -> Ended:
         """Runs `fit` with output folder `FOLDER/NAME`.
 
         Args:
@@ -64,20 +71,20 @@ class Runner:
             settings: The config.
             args: More arguments.
             alone: Whether a machine dies whole: when one rank does, so do the others at once.
+            subcommand: Or something else.
         """
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.yaml").write_text(yaml.safe_dump(settings))
         command = [
-            "fit",
+            subcommand,
             "--config",
             str(folder / "run.yaml"),
             "--trainer.default_root_dir",
             str(folder),
-            *args,
         ]
         command += ["--trainer.devices", str(self.processes)]
-        command += ["--trainer.strategy", "ddp" if self.processes > 1 else "auto"]
+        command += ["--trainer.strategy", "ddp" if self.processes > 1 else "auto", *args]
         port = _free_port()
         pids = [
             _fork(lambda rank=rank: self._child(command, folder, rank, port))
