@@ -3,6 +3,7 @@
 from callbacks.adapter_export import AdapterExport
 from callbacks.best_checkpoint import BestCheckpoint
 from callbacks.boundary_proportion import BoundaryProportion
+from callbacks.collapse_alarm import CollapseAlarm
 from callbacks.finite_loss import FiniteLoss
 from callbacks.generation_metrics import GenerationMetrics
 from callbacks.gradient_suppression import GradientSuppression
@@ -20,6 +21,7 @@ __all__ = [
     "AdapterExport",
     "BestCheckpoint",
     "BoundaryProportion",
+    "CollapseAlarm",
     "FiniteLoss",
     "GenerationMetrics",
     "GradientSuppression",

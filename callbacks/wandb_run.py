@@ -95,6 +95,11 @@ class WandbRun(LineLogger):
             self.experiment.log({**metrics, STEP: line["step"]})
 
     @rank_zero_only
+    def alert(self, title: str, text: str) -> None:
+        """Sends a message to the run's owner, by the ways they chose on W&B; offline it waits for `wandb sync`."""
+        self.experiment.alert(title=title, text=text, level="WARN")
+
+    @rank_zero_only
     def resume(self, lines: list[dict[str, str]]) -> None:
         """Finds out what W&B has, and gives it what it lacks.
 
