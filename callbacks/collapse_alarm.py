@@ -8,9 +8,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from callbacks.collapse_chart import Point, collapse_chart
 from callbacks.collapse_rule import CollapseRule, Evidence, Watch
 from callbacks.held_out import HeldOut
-from callbacks.wandb_run import WandbRun
+from callbacks.media import log_media, wandb_runs
 from callbacks.window import Window
 from lightning_modules.checkpoints import read_checkpoint
 
@@ -29,7 +30,8 @@ class CollapseAlarm(pl.Callback):
 
     Logs with every validation but the first, against the best one before: `alarm/train_loss_change`, and
     `alarm/mrr_change` and `alarm/hit_ratio@1_change` each with its `…_error`, one standard error. The alarm is a
-    warning in the log and a `run.alert` of W&B, which reaches people online only.
+    warning in the log and a `run.alert` of W&B, which reaches people online only. W&B also gets `collapse`, one chart of
+    the training loss and held-out hit_ratio@1.
 
     Args:
         z: Standard errors a fall must be beyond.
@@ -48,6 +50,7 @@ class CollapseAlarm(pl.Callback):
         self._batches: list[Mapping[str, Tensor]] = []
         self._best: HeldOut | None = None
         self._best_step = 0
+        self._points: list[Point] = []
         self._best_loss: float | None = None
         self._easy_share: float | None = None
         self._restored: Mapping[str, Any] | None = None
@@ -90,6 +93,7 @@ class CollapseAlarm(pl.Callback):
         now = HeldOut.gather(self._batches)
         self._remember_norms(trainer)
         loss = self._window.reduce(trainer).get(_LOSS, float("nan"))
+        self._draw(trainer, (trainer.global_step, loss, now.hit_ratio))
         if self._best_loss is None:  # before the first step there was no loss to compare with
             self._best_loss = loss
         if self._best is None or not now.same_examples(self._best):
@@ -102,6 +106,11 @@ class CollapseAlarm(pl.Callback):
             self._sound(trainer, evidence)
         if is_best:
             self._keep(now, loss, trainer.global_step)
+
+    def _draw(self, trainer: pl.Trainer, point: Point) -> None:
+        self._points.append(point)
+        if wandb_runs(trainer):
+            log_media(trainer, {"collapse": collapse_chart(self._points)})
 
     def _evidence(self, now: HeldOut, best: HeldOut, loss: float) -> Evidence:
         return Evidence(loss, now.mrr_since(best), now.hit_ratio_since(best), self._easy_share)
@@ -119,9 +128,8 @@ class CollapseAlarm(pl.Callback):
     def _sound(self, trainer: pl.Trainer, evidence: Evidence) -> None:
         text = _message(trainer.global_step, self._best_step, evidence)
         rank_zero_warn(text + (" Training ends here." if self._stop else ""))
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbRun):
-                logger.alert("Held-out ranking collapses", text)
+        for run in wandb_runs(trainer):
+            run.alert("Held-out ranking collapses", text)
         if self._stop:
             trainer.should_stop = True
 
@@ -139,12 +147,13 @@ class CollapseAlarm(pl.Callback):
         self._easy_share = checkpoint.get(_SHARE)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best validation, the falls since, and the loss so far."""
+        """The best validation, the falls since, the loss so far and the points of the chart."""
         return {
             **self._window.state_dict(),
             "best": None if self._best is None else self._best.state_dict(),
             "best_loss": self._best_loss,
             "best_step": self._best_step,
+            "points": list(self._points),
             "falls": self._watch.falls,
             "sounded": self._watch.sounded,
         }
@@ -154,6 +163,7 @@ class CollapseAlarm(pl.Callback):
         self._restored = state_dict
         self._best = _best_of(state_dict)
         self._best_loss, self._best_step = state_dict["best_loss"], state_dict["best_step"]
+        self._points = list(state_dict["points"])
         self._watch.falls, self._watch.sounded = state_dict["falls"], state_dict["sounded"]
 
 

@@ -45,6 +45,11 @@ class HeldOut:
         """Mean reciprocal rank."""
         return float((1 / (self.rank + 1)).mean())
 
+    @property
+    def hit_ratio(self) -> float:
+        """hit_ratio@1."""
+        return float((self.rank == 0).mean())
+
     def same_examples(self, other: "HeldOut") -> bool:
         """Whether both are of the same examples."""
         return np.array_equal(self.id, other.id)
