@@ -30,8 +30,8 @@ class CollapseAlarm(pl.Callback):
 
     Logs with every validation but the first, against the best one before: `alarm/train_loss_change`, and
     `alarm/mrr_change` and `alarm/hit_ratio@1_change` each with its `…_error`, one standard error. The alarm is a
-    warning in the log and a `run.alert` of W&B, which reaches people online only. W&B also gets `collapse`, one chart of
-    the training loss and held-out hit_ratio@1.
+    warning in the log and a `run.alert` of W&B, which reaches people online only. W&B also gets `collapse`, one chart
+    of the training loss and held-out hit_ratio@1.
 
     Args:
         z: Standard errors a fall must be beyond.
