@@ -14,7 +14,7 @@ def collapse_chart(points: Sequence[Point]) -> Any:
     steps, losses, hits = zip(*points, strict=True)
     return wandb.plot.line_series(
         xs=list(steps),
-        ys=[[loss / losses[0] for loss in losses], list(hits)],
+        ys=[[loss / (losses[0] or 1.0) for loss in losses], list(hits)],
         keys=["train/loss, first = 1", "val/hit_ratio@1"],
         title="Collapse: the loss falls, held-out HR@1 too",
         xname="step",

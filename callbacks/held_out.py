@@ -34,9 +34,10 @@ class HeldOut:
         """Joins the batches of all processes; every process must call it and gets the same.
 
         Args:
-            batches: What the steps of this process returned, at least one: `id`, `user` and `rank`, each [B].
+            batches: What the steps of this process returned, if any: `id`, `user` and `rank`, each [B].
         """
-        own = np.stack([torch.cat([batch[name] for batch in batches]).numpy(force=True) for name in _COLUMNS])
+        parts = [np.stack([batch[name].numpy(force=True) for name in _COLUMNS]) for batch in batches]
+        own = np.concatenate([np.zeros((len(_COLUMNS), 0), dtype=np.int64), *parts], axis=1)
         table = np.concatenate(of_all_ranks(own), axis=1)
         return cls(*table[:, np.argsort(table[0], kind="stable")])
 

@@ -81,7 +81,8 @@ def test_the_runs_own_file_has_histograms_table_chart_and_summaries(tiny_folder:
 def table(folder: Path, name: str) -> list[dict[str, Any]]:
     """The newest table of that name."""
     *_, path = sorted(
-        folder.glob(f"wandb/*/files/media/table/{name}_*.json"), key=lambda path: path.stat().st_mtime_ns
+        folder.glob(f"wandb/offline-run-*/files/media/table/{name}_*.json"),
+        key=lambda path: path.stat().st_mtime_ns,
     )
     content = json.loads(path.read_text())
     return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]

@@ -52,7 +52,7 @@ def media_of(folder: Path) -> tuple[list[list[int]], list[list[str]]]:
     run_folder = folder / "outputs/run"
     lines = logged_lines(run_folder, (run_folder / "wandb_run_id").read_text())
     counts = [line[name] for line in lines for name in line if name.endswith("histogram.values")]
-    tables = sorted(run_folder.glob("wandb/*/files/media/table/hardest_examples_*.json"))
+    tables = sorted(run_folder.glob("wandb/offline-run-*/files/media/table/hardest_examples_*.json"))
     rows = [row for path in tables for row in json.loads(path.read_text())["data"]]
     assert len(counts) == 12
     assert len(rows) == 2 * 5 * 3
