@@ -12,9 +12,10 @@ from callbacks.histogram import Histogram
 from callbacks.media import log_media, wandb_runs
 from callbacks.window import StepCounter
 
-_BINS = 48
-# Nats. An easy negative is a few tens below the positive, a violation above it.
-_LOWEST_MARGIN, _HIGHEST_MARGIN = -16.0, 32.0
+# An odd number, so that the base β is the middle of a bin, where rounding does not move it to the next.
+_BETA_BINS = 49
+# Nats, in bins of one. An easy negative is a few tens below the positive, a violation above it.
+_LOWEST_MARGIN, _HIGHEST_MARGIN, _MARGIN_BINS = -16.0, 32.0, 48
 
 
 class PreferenceHistograms(pl.Callback):
@@ -37,8 +38,8 @@ class PreferenceHistograms(pl.Callback):
         if objective is None or not wandb_runs(trainer):
             return
         self._histograms = {
-            "beta/histogram": Histogram(0.0, 2 * (objective.beta or 1.0), _BINS),
-            "margin/histogram": Histogram(_LOWEST_MARGIN, _HIGHEST_MARGIN, _BINS),
+            "beta/histogram": Histogram(0.0, 2 * (objective.beta or 1.0), _BETA_BINS),
+            "margin/histogram": Histogram(_LOWEST_MARGIN, _HIGHEST_MARGIN, _MARGIN_BINS),
         }
         for name, counts in self._restored.items():
             self._histograms[name].load_state_dict(counts, pl_module.device)

@@ -63,7 +63,7 @@ def test_the_runs_own_file_has_histograms_table_chart_and_summaries(tiny_folder:
         counts = line["beta/histogram.values"]
         assert sum(counts) == sum(line["margin/histogram.values"]) > 0
         edges = line["beta/histogram.bins"]
-        assert all(edges[index + 1] >= 0.5 and edges[index] <= 1.5 for index in range(48) if counts[index])
+        assert all(edges[index + 1] >= 0.5 and edges[index] <= 1.5 for index in range(49) if counts[index])
     with_table = [line[STEP] for line in lines if "hardest_examples._type" in line]
     with_chart = [line[STEP] for line in lines if "collapse_table._type" in line]
     assert with_table == with_chart == [5, 11]

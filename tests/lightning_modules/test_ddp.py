@@ -51,7 +51,7 @@ def media_of(folder: Path) -> tuple[list[list[int]], list[list[str]]]:
     """The counts of every histogram, and the titles in every table of the hardest examples."""
     run_folder = folder / "outputs/run"
     lines = logged_lines(run_folder, (run_folder / "wandb_run_id").read_text())
-    counts = [line[name] for line in lines for name in line if name.endswith("histogram.values")]
+    counts = [line[name] for line in lines for name in sorted(line) if name.endswith("histogram.values")]
     tables = sorted(run_folder.glob("wandb/offline-run-*/files/media/table/hardest_examples_*.json"))
     rows = [row for path in tables for row in json.loads(path.read_text())["data"]]
     assert len(counts) == 12
