@@ -3,12 +3,16 @@
 from callbacks.adapter_export import AdapterExport
 from callbacks.best_checkpoint import BestCheckpoint
 from callbacks.boundary_proportion import BoundaryProportion
+from callbacks.collapse_alarm import CollapseAlarm
+from callbacks.difficulty_rewards import DifficultyRewards
 from callbacks.finite_loss import FiniteLoss
 from callbacks.generation_metrics import GenerationMetrics
 from callbacks.gradient_suppression import GradientSuppression
+from callbacks.hardest_examples import HardestExamples
 from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.prediction_writer import PredictionWriter
+from callbacks.preference_histograms import PreferenceHistograms
 from callbacks.progress import ProgressBar
 from callbacks.recommendation_writer import RecommendationWriter
 from callbacks.rng_state import RNGState
@@ -21,12 +25,16 @@ __all__ = [
     "AdapterExport",
     "BestCheckpoint",
     "BoundaryProportion",
+    "CollapseAlarm",
+    "DifficultyRewards",
     "FiniteLoss",
     "GenerationMetrics",
     "GradientSuppression",
+    "HardestExamples",
     "LastCheckpoint",
     "MetricsCSV",
     "PredictionWriter",
+    "PreferenceHistograms",
     "ProgressBar",
     "RNGState",
     "RecommendationWriter",

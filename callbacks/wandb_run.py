@@ -21,6 +21,12 @@ _FALLBACK: dict[Mode, tuple[Mode, str]] = {
     "offline": ("disabled", "metrics.csv alone goes on"),
 }
 
+# What the table of runs shows of a curve.
+_SUMMARIES = {
+    **dict.fromkeys(("val/hit_ratio@1", "val/hit_ratio@5", "val/ndcg@5", "val/mrr"), "max,last"),
+    **dict.fromkeys(("train/loss", "alarm/mrr_change", "alarm/hit_ratio@1_change"), "min,last"),
+}
+
 
 class WandbRun(LineLogger):
     """Logs to one W&B run over all starts of a training.
@@ -57,6 +63,8 @@ class WandbRun(LineLogger):
             self._run = self._begin()
             self._run.define_metric(STEP)
             self._run.define_metric("*", step_metric=STEP, step_sync=False)
+            for name, summary in _SUMMARIES.items():
+                self._run.define_metric(name, step_metric=STEP, step_sync=False, summary=summary)
         return self._run
 
     def _begin(self) -> Run:
@@ -90,9 +98,25 @@ class WandbRun(LineLogger):
         """Logs a line unless an earlier start has."""
         metrics = {name: value for name, value in line.items() if name != "step"}
         if not self._training:
-            self.experiment.log(metrics)
+            self._send(metrics)
         elif line["step"] > self._logged:
-            self.experiment.log({**metrics, STEP: line["step"]})
+            self._send({**metrics, STEP: line["step"]})
+
+    def _send(self, values: Line) -> None:
+        try:
+            self.experiment.log(values)
+        except OSError as error:  # a table is a file of its own; numbers wait in the service
+            numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
+            lost = ", ".join(sorted(values.keys() - numbers.keys()))
+            rank_zero_warn(
+                f"W&B cannot write {lost} ({error.strerror}): the numbers of this step go on alone"
+            )
+            self.experiment.log(numbers)
+
+    @rank_zero_only
+    def alert(self, title: str, text: str) -> None:
+        """Sends a message to the run's owner, by the ways they chose on W&B; offline it waits for `wandb sync`."""
+        self.experiment.alert(title=title, text=text, level="WARN")
 
     @rank_zero_only
     def resume(self, lines: list[dict[str, str]]) -> None:

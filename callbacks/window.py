@@ -95,11 +95,15 @@ class StepCounter:
         """Call at the start of training: the steps so far are not this batch's."""
         self.completed = trainer.global_step
 
-    def logs_now(self, trainer: pl.Trainer) -> bool:
-        """Whether this batch ended a step after which Lightning writes to its loggers."""
+    def stepped(self, trainer: pl.Trainer) -> bool:
+        """Whether this batch ended a step; ask once a batch."""
         stepped = trainer.global_step > self.completed
         self.completed = trainer.global_step
-        return stepped and trainer.global_step % trainer.log_every_n_steps == 0
+        return stepped
+
+    def logs_now(self, trainer: pl.Trainer) -> bool:
+        """Whether this batch ended a step after which Lightning writes to its loggers; ask once a batch."""
+        return self.stepped(trainer) and trainer.global_step % trainer.log_every_n_steps == 0
 
 
 def log_now(trainer: pl.Trainer, pl_module: pl.LightningModule, metrics: Mapping[str, float]) -> None:

@@ -44,9 +44,9 @@ class RankingMetrics(nn.Module):
         names = ("hit_ratio@1", "hit_ratio@5", "ndcg@5", "mrr")
         self._metrics = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
 
-    def update(self, scores: Tensor, positive: Tensor) -> None:
-        """Adds a batch; shapes as in `rank_of`."""
-        rank = rank_of(scores, positive).float()
+    def update(self, ranks: Tensor) -> None:
+        """Adds a batch of ranks, see `rank_of`."""
+        rank = ranks.float()
         values = {
             "hit_ratio@1": rank < 1,
             "hit_ratio@5": rank < 5,
@@ -76,10 +76,12 @@ class RankingModule(pl.LightningModule):
     def candidate_scores(self, batch: Batch) -> Tensor:
         """Scores every candidate, higher is better, shape [B, C]."""
 
-    def _evaluate(self, batch: Batch, metrics: RankingMetrics) -> None:
-        metrics.update(self.candidate_scores(batch), batch.positive)
+    def _evaluate(self, batch: Batch, metrics: RankingMetrics) -> dict[str, Tensor]:
+        rank = rank_of(self.candidate_scores(batch), batch.positive)
+        metrics.update(rank)
         self._evaluated += len(batch)
         self.log_dict(metrics.named(), on_step=False, on_epoch=True, batch_size=len(batch))
+        return {"id": batch.id, "user": batch.user, "rank": rank}
 
     def on_validation_epoch_start(self) -> None:
         """Starts counting."""
@@ -97,13 +99,13 @@ class RankingModule(pl.LightningModule):
         """Checks that every example was ranked once, see `require_every_example`."""
         require_every_example(self.trainer, self._evaluated)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Ranks the candidates of a batch."""
-        self._evaluate(batch, self.val_metrics)
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Ranks the candidates of a batch; returns `id`, `user` and `rank` of the positive (best is 0), each [B]."""
+        return self._evaluate(batch, self.val_metrics)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Ranks the candidates of a batch."""
-        self._evaluate(batch, self.test_metrics)
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Ranks the candidates of a batch; returns `id`, `user` and `rank` of the positive (best is 0), each [B]."""
+        return self._evaluate(batch, self.test_metrics)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Returns what `PredictionWriter` writes: ids, users and positives [B], items and scores [B, C]."""

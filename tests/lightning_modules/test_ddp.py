@@ -1,6 +1,7 @@
 """Two real processes (gloo) against one."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import pytest
 import torch
 import yaml
 
+from callbacks.wandb_segments import logged_lines
 from tests.cli import config, run, weights
 
+WATCHING = ("PreferenceHistograms", "DifficultyRewards", "CollapseAlarm")
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,6 +47,18 @@ def rows_of_run(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def media_of(folder: Path) -> tuple[list[list[int]], list[list[str]]]:
+    """The counts of every histogram, and the titles in every table of the hardest examples."""
+    run_folder = folder / "outputs/run"
+    lines = logged_lines(run_folder, (run_folder / "wandb_run_id").read_text())
+    counts = [line[name] for line in lines for name in sorted(line) if name.endswith("histogram.values")]
+    tables = sorted(run_folder.glob("wandb/offline-run-*/files/media/table/hardest_examples_*.json"))
+    rows = [row for path in tables for row in json.loads(path.read_text())["data"]]
+    assert len(counts) == 12
+    assert len(rows) == 2 * 5 * 3
+    return counts, [[value for value in row if isinstance(value, str)] for row in rows]
+
+
 def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_path: Path) -> None:
     """Same weights (1e-6 in float64) and the same global rates; every test example counted and written once."""
     settings = config(tiny_folder)
@@ -51,9 +66,12 @@ def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_p
     settings["data"]["init_args"]["max_val_examples"] = 17
     # Adam divides by the root of tiny squares and would blow rounding up.
     settings["model"]["init_args"]["optimizer"] = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05}}
-    settings["trainer"]["callbacks"].append(
-        {"class_path": "callbacks.GradientSuppression", "init_args": {"every_n_steps": 6}}
-    )
+    settings["wandb"]["mode"] = "offline"
+    settings["trainer"]["callbacks"] += [
+        {"class_path": "callbacks.GradientSuppression", "init_args": {"every_n_steps": 6}},
+        {"class_path": "callbacks.HardestExamples", "init_args": {"every_n_steps": 6, "num_examples": 5}},
+        *({"class_path": f"callbacks.{name}"} for name in WATCHING),
+    ]
     for devices, batch_size in ((1, 8), (2, 4)):
         settings["data"]["init_args"]["batch_size"] = batch_size
         launch(tmp_path / str(devices), settings, "fit", devices)
@@ -74,8 +92,9 @@ def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_p
             assert bool(expected[name]) == bool(found[name]), name
             if expected[name]:
                 assert float(found[name]) == pytest.approx(float(expected[name]), abs=1e-5), name
-                compared += name.startswith(("boundary/", "beta/", "gradient/", "reward/"))
-    assert compared > 70
+                compared += name.startswith(("boundary/", "beta/", "gradient/", "reward/", "alarm/"))
+    assert compared > 90
+    assert media_of(tmp_path / "1") == media_of(tmp_path / "2")
 
     tables = [pq.read_table(tmp_path / f"{n}/outputs/run/predictions.parquet") for n in (1, 2)]
     assert tables[0]["id"].to_pylist() == tables[1]["id"].to_pylist()

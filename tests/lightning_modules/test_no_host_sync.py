@@ -5,7 +5,15 @@ import pytest
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
-from callbacks import BoundaryProportion, FiniteLoss, GradientSuppression, TrainingMetrics
+from callbacks import (
+    BoundaryProportion,
+    CollapseAlarm,
+    DifficultyRewards,
+    FiniteLoss,
+    GradientSuppression,
+    TrainingMetrics,
+)
+from callbacks.histogram import Histogram
 from lightning_modules import LoRA, PreferenceModule, SmallLlama, SupervisedModule
 from lightning_modules.reference import freeze_reference
 from lightning_modules.reference_cache import CachedReference
@@ -27,7 +35,8 @@ def test_a_preference_step_between_log_lines_waits_for_nothing(
         module.reference = CachedReference(
             *(torch.zeros(5, dtype=torch.long), torch.zeros(5, 8, dtype=torch.long), torch.zeros(5, 8))
         )
-    _steps_without_values(module, batch, BoundaryProportion(), GradientSuppression(every_n_steps=50))
+    own = [BoundaryProportion(), GradientSuppression(every_n_steps=50), DifficultyRewards(), CollapseAlarm()]
+    _steps_without_values(module, batch, *own)
 
 
 def test_a_supervised_step_between_log_lines_waits_for_nothing(make_data) -> None:
@@ -36,6 +45,12 @@ def test_a_supervised_step_between_log_lines_waits_for_nothing(make_data) -> Non
     module = SupervisedModule(SmallLlama(), torch.optim.AdamW, history_weight=0.3)
     module.policy = SmallLlama(hidden_size=32, num_hidden_layers=1).build(data.tokenizer)
     _steps_without_values(module, batch)
+
+
+def test_counting_waits_for_nothing() -> None:
+    histogram = Histogram(0.0, 1.0, 4)
+    for _ in range(2):
+        histogram.add(torch.zeros(3, 5, device="meta"), torch.zeros(3, 5, dtype=torch.bool, device="meta"))
 
 
 def _steps_without_values(module: pl.LightningModule, batch, *own: pl.Callback) -> None:

@@ -14,7 +14,7 @@ def test_metrics_equal_torchmetrics_retrieval(seed: int, rows: int, columns: int
     positive = torch.randint(columns, (rows,), generator=generator)
     metrics = RankingMetrics("test/")
     for start in range(0, rows, 5):
-        metrics.update(scores[start : start + 5], positive[start : start + 5])
+        metrics.update(rank_of(scores[start : start + 5], positive[start : start + 5]))
     relevant = torch.zeros(rows, columns, dtype=torch.bool).scatter(1, positive[:, None], True).flatten()
     query = torch.arange(rows).repeat_interleave(columns)
     oracles = {
@@ -43,7 +43,7 @@ def test_ranks_by_hand() -> None:
 def test_values_by_hand() -> None:
     """Ranks 1 and 3 (best is 1): hit_ratio@1 (1 + 0) / 2, ndcg@5 (1 + 1 / log2 4) / 2 = 0.75, mrr (1 + 1 / 3) / 2."""
     metrics = RankingMetrics("val/")
-    metrics.update(torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), torch.tensor([0, 2]))
+    metrics.update(torch.tensor([0, 2]))
     values = {name: metric.compute().item() for name, metric in metrics.named().items()}
     assert values["val/hit_ratio@1"] == 0.5
     assert values["val/hit_ratio@5"] == 1.0
