@@ -22,7 +22,7 @@ _STAGES = (1, 2, 3)
 def learning_curves(suite: Suite) -> Figure | None:
     """Train loss beside held-out HR@1, a row a method, a line a K."""
     panels: list[Panel] = []
-    for line in [*suite.plain, *suite.dynamic]:
+    for line in suite.compared:
         for metric, name in (("train/loss", "train loss"), (SELECTED_ON, "validation HR@1")):
             series = [_over_steps(arm, metric) for arm in line.arms]
             known = tuple(one for one in series if one is not None)
@@ -51,7 +51,7 @@ def _ranged(label: str, x: NDArray[np.float64], values: NDArray[np.float64]) -> 
 def stages(suite: Suite) -> Figure | None:
     """S / B in each third of training (the paper's Fig. 3)."""
     panels = []
-    for line in [*suite.plain, *suite.dynamic]:
+    for line in suite.compared:
         series = [_ratio(arm) for arm in line.arms]
         known = tuple(one for one in series if one is not None)
         if known:
@@ -94,8 +94,7 @@ def win_rates(suite: Suite) -> Figure | None:
 
 def _against_negatives(suite: Suite, name: str, axis: str, caption: str, measure: Measure) -> Figure | None:
     panels = []
-    lines = [*suite.plain, *suite.dynamic]
-    for goal, own in grouped(lines, lambda line: names.objective(line.setting)).items():
+    for goal, own in grouped(suite.compared, lambda line: names.objective(line.setting)).items():
         points = [
             (line.label, [(float(arm.setting.negatives), arm.chosen) for arm in line.arms]) for line in own
         ]

@@ -147,26 +147,24 @@ def rates(suite: Suite) -> Table | None:
 
 
 def falls(suite: Suite) -> Table | None:
-    """What training gained on its own loss and lost on validation."""
-    rows = []
-    for line in [*suite.plain, *suite.dynamic]:
-        for arm in line.arms:
-            loss, hit = arm.chosen.curve("train/loss"), arm.chosen.curve(SELECTED_ON)
-            if loss is None or hit is None:
-                continue
-            means, best = loss[1].mean(axis=0), hit[1].max(axis=1).mean()
-            last = hit[1][:, -1].mean()
-            shown = (number(value) for value in (means[0], means[-1], best, last, best - last))
-            rows.append((line.label, _negatives(arm.chosen), str(len(hit[1])), *shown))
-    head = ("", "K", "seeds", "first loss", "last loss", "best HR@1", "last HR@1", "fall")
+    """What training gained on its own loss and lost on validation, at every learning rate."""
+    cells = [(line.label, cell) for line in suite.compared for arm in line.arms for cell in arm.cells]
+    rows = [row for label, cell in cells if (row := _fall(label, cell)) is not None]
+    head = ("", "K", "lr", "seeds", "first loss", "last loss", "best HR@1", "last HR@1", "fall")
     note = (
         "HR@1 on validation, means over seeds; the fall is from each seed's own best to the end of training."
     )
-    return (
-        Table(f"falls-{suite.slug}", f"Loss and held-out HR@1: {suite.title}", head, tuple(rows), note)
-        if rows
-        else None
-    )
+    title = f"Loss and held-out HR@1 at every rate: {suite.title}"
+    return Table(f"falls-{suite.slug}", title, head, tuple(rows), note) if rows else None
+
+
+def _fall(label: str, cell: Cell) -> tuple[str, ...] | None:
+    loss, hit = cell.curve("train/loss"), cell.curve(SELECTED_ON)
+    if loss is None or hit is None:
+        return None
+    means, best, last = loss[1].mean(axis=0), hit[1].max(axis=1).mean(), hit[1][:, -1].mean()
+    shown = (number(float(value)) for value in (means[0], means[-1], best, last, best - last))
+    return (label, _negatives(cell), names.rate(cell.setting.learning_rate), str(len(hit[1])), *shown)
 
 
 def leak(suites: list[Suite]) -> Table | None:

@@ -48,8 +48,8 @@ def control(setting: Setting) -> str:
     if parts(setting) == (PLAIN[0], DYNAMIC[1]):
         return "dynamic β only"
     name = _SELECTIONS.get(setting.selection, setting.selection)
-    many = f"{setting.m}" if setting.m is not None else "as many as the paper's rule"
-    return f"{name}, {many}" + (", dynamic β" if setting.beta_rule == DYNAMIC[1] else "")
+    many = f" {setting.m}" if setting.m is not None else ", as many as the paper's rule"
+    return f"{name}{many}" + (", dynamic β" if setting.beta_rule == DYNAMIC[1] else "")
 
 
 def data(setting: Setting) -> str:

@@ -3,7 +3,7 @@
 from html import escape
 
 from study.document import Figure, Panel, Section, Series, Table
-from study.figures import COLOURS, INK, RULE, svg
+from study.figures import COLOURS, INK, RULE, Limits, limits, svg
 
 _DARK = ("#56b4e9", "#ff8a3d", "#19b58a", "#e08fbd", "#e6a817", "#9fd3f2", "#b5b5b5")
 
@@ -16,10 +16,12 @@ _STYLE = """
 body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; line-height: 1.3; }
+h3 { font-size: .95rem; margin: 0 0 .25rem; }
 a { color: var(--link); }
 nav ul { columns: 18rem; padding-left: 1.2rem; }
 figure { margin: 1rem 0; } figcaption, caption, .note { color: var(--quiet); font-size: .9rem; text-align: left; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
+.panels { display: grid; align-items: end; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
 .panels svg { display: block; width: 100%; max-width: 34rem; height: auto; font-family: system-ui, sans-serif;
   stroke-linejoin: round; stroke-linecap: butt; }
 .scroll { overflow-x: auto; margin: 1rem 0 .25rem; }
@@ -29,11 +31,11 @@ caption { font-weight: 600; padding-bottom: .25rem; }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 td.long { white-space: normal; min-width: 16rem; text-align: left; }
 th[scope=row], th:first-child { text-align: left; }
-tbody th { font-weight: 500; background: var(--paper); position: sticky; left: 0; max-width: 14rem;
-  white-space: normal; }
+tbody th { font-weight: 500; background: var(--paper); position: sticky; left: 0; min-width: 7rem;
+  max-width: 18rem; white-space: normal; overflow-wrap: normal; }
 tbody tr:nth-child(even) > * { background: var(--shade); }
 summary { cursor: pointer; color: var(--link); font-size: .9rem; }
-@media (max-width: 30rem) { tbody th { max-width: 8rem; } }
+@media (max-width: 30rem) { tbody th { max-width: 9rem; } }
 @media print {
   :root { color-scheme: light; --paper: #ffffff; --shade: #f3f5f7; --quiet: #59626d; LIGHT }
   body { max-width: none; font-size: 10pt; } nav, details { display: none; } figure, tr { break-inside: avoid; }
@@ -88,7 +90,7 @@ def _skipped(lines: list[str]) -> str:
     if not lines:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<details><summary>{len(lines)} folders left out</summary><ul>{items}</ul></details>"
+    return f"<details><summary>Runs left out: {len(lines)}</summary><ul>{items}</ul></details>"
 
 
 def _contents(sections: list[Section]) -> str:
@@ -110,7 +112,8 @@ def _section(section: Section, place: int) -> str:
 
 
 def _figure(figure: Figure, name: str) -> str:
-    drawn = [_drawing(panel, f"{name}p{number}") for number, panel in enumerate(figure.panels)]
+    shared = limits(figure)
+    drawn = [_drawing(panel, f"{name}p{number}", shared) for number, panel in enumerate(figure.panels)]
     values = "\n".join(_table(_values(panel)) for panel in figure.panels)
     return "\n".join(
         [
@@ -123,9 +126,10 @@ def _figure(figure: Figure, name: str) -> str:
     )
 
 
-def _drawing(panel: Panel, name: str) -> str:
+def _drawing(panel: Panel, name: str, shared: Limits) -> str:
     label = escape(f"{panel.title}. {_said(panel)}", quote=True)
-    return svg(panel, name).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    drawn = svg(panel, name, shared).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return f"<div><h3>{escape(panel.title)}</h3>{drawn}</div>"
 
 
 def _said(panel: Panel) -> str:

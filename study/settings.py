@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError
@@ -38,7 +39,7 @@ class Setting:
         beta: The objective's β.
         gamma: Of the dual-margin β.
         alpha: Of the dual-margin β.
-        data: Class of the source, or of the data module where it has none.
+        data: Class of the source and the folder of its files, or class of the data module where it has none.
         candidates: Class of the candidates.
         rest: Fingerprint of every other setting that decides the result.
     """
@@ -85,7 +86,7 @@ def _setting(config: Mapping[str, Any]) -> Setting:
         **_objective(objective),
         negatives=data.get("num_negatives") or 0,
         learning_rate=_number(settings.get("optimizer"), "lr"),
-        data=_class(source or config["data"]),
+        data=_data(source or config["data"]),
         candidates=_class(data.get("candidates")) or "Redrawn",
         rest=_rest(config, settings, data),
     )
@@ -115,6 +116,13 @@ def _objective(node: Any) -> dict[str, Any]:
         "gamma": _number(rule, "gamma"),
         "alpha": _number(rule, "alpha"),
     }
+
+
+def _data(node: Any) -> str:
+    """Sources of one class differ in where their files lie."""
+    settings = (node.get("init_args") or {}) if isinstance(node, Mapping) else {}
+    folder = Path(settings.get("path") or Path(settings.get("test") or "").parent).name
+    return f"{_class(node)} {folder}".strip()
 
 
 def _class(node: Any) -> str:

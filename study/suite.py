@@ -65,14 +65,12 @@ class Suite:
     def lines(self) -> tuple[Line, ...]:
         """All arms, rules that count first."""
         groups = grouped(self.arms, lambda arm: replace(arm.setting, negatives=0, learning_rate=None))
-        labels = [self._label(key) for key in groups]
-        lines = [
-            Line(
-                label if labels.count(label) == 1 else f"{label} ({key.model}, settings {key.rest})",
-                tuple(sorted(arms, key=lambda arm: arm.setting.negatives)),
-            )
-            for (key, arms), label in zip(groups.items(), labels, strict=True)
-        ]
+        labels = Counter(self._label(key) for key in groups)
+        lines = []
+        for key, arms in groups.items():
+            label = self._label(key)
+            unlike = f", {key.model}, settings {key.rest}" if labels[label] > 1 else ""
+            lines.append(Line(label + unlike, tuple(sorted(arms, key=lambda arm: arm.setting.negatives))))
         return tuple(sorted(lines, key=_order))
 
     def _label(self, setting: Setting) -> str:
@@ -89,6 +87,11 @@ class Suite:
     def dynamic(self) -> list[Line]:
         """DynamicPO with the main γ and α."""
         return [line for line in self.lines if self._is_main(line.setting)]
+
+    @property
+    def compared(self) -> list[Line]:
+        """Base objectives, each with DynamicPO on it behind."""
+        return [line for line in self.lines if parts(line.setting) == PLAIN or self._is_main(line.setting)]
 
     @property
     def varied(self) -> list[Line]:
