@@ -22,12 +22,13 @@ nav ul { columns: 18rem; padding-left: 1.2rem; }
 figure { margin: 1rem 0; } figcaption, caption, .note { color: var(--quiet); font-size: .9rem; text-align: left; }
 .panels { display: grid; align-items: end; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
-.panels svg { display: block; width: 100%; max-width: 34rem; height: auto; font-family: system-ui, sans-serif;
+.panels svg { display: block; width: 100%; max-width: 30rem; height: auto; font-family: system-ui, sans-serif;
   stroke-linejoin: round; stroke-linecap: butt; }
 .scroll { overflow-x: auto; margin: 1rem 0 .25rem; }
 .scroll:focus-visible { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { font-weight: 600; padding-bottom: .25rem; }
+caption span { position: sticky; left: 0; display: inline-block; max-width: calc(100vw - 2rem); }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 td.long { white-space: normal; min-width: 16rem; text-align: left; }
 th[scope=row], th:first-child { text-align: left; }
@@ -38,7 +39,8 @@ summary { cursor: pointer; color: var(--link); font-size: .9rem; }
 @media (max-width: 30rem) { tbody th { max-width: 9rem; } }
 @media print {
   :root { color-scheme: light; --paper: #ffffff; --shade: #f3f5f7; --quiet: #59626d; LIGHT }
-  body { max-width: none; font-size: 10pt; } nav, details { display: none; } figure, tr { break-inside: avoid; }
+  body { max-width: none; font-size: 10pt; } nav, details { display: none; }
+  .panels { grid-template-columns: 1fr 1fr; } .panels > div, tr { break-inside: avoid; }
   .scroll { overflow: visible; } h2 { break-after: avoid; } table { font-size: 8pt; }
 }
 """
@@ -165,7 +167,7 @@ def _table(table: Table) -> str:
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title, quote=True)}">'
-        f"<table><caption>{title}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{note}"
+        f"<table><caption><span>{title}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{note}"
     )
 
 

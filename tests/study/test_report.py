@@ -47,26 +47,19 @@ def test_it_writes_a_page_tables_and_a_png_a_figure(written: Path) -> None:
     assert "## comparison-movielens100k-re-drawn" in (written / "report/tables.md").read_text()
 
 
-def test_kept_results_give_the_same_report(written: Path, tmp_path: Path) -> None:
-    assert (
-        main([str(written / "results"), "--to", str(tmp_path / "a"), "--store", str(tmp_path / "kept")]) == 0
-    )
-    for file in (written / "results").iterdir():
-        assert (tmp_path / "kept" / file.name).read_bytes() == file.read_bytes()
-    for file in (written / "report").iterdir():
-        again = (tmp_path / "a" / file.name).read_bytes()
-        if file.name == "index.html":  # results hold no broken folders
-            first, second = (text.split(b"<nav")[1] for text in (file.read_bytes(), again))
-            assert first == second
-        else:
-            assert again == file.read_bytes(), file.name
-
-
-def test_a_page_is_filled(written: Path, tmp_path: Path) -> None:
+def test_kept_results_give_the_same_report_and_fill_a_page(written: Path, tmp_path: Path) -> None:
     document = tmp_path / "results.md"
     document.write_text("Before.\n\n<!-- table: leak -->\nold\n<!-- end -->\n\nAfter.\n")
-    arguments = [str(written / "results"), "--to", str(tmp_path / "a"), "--fill", str(document)]
+    to, kept = tmp_path / "report", tmp_path / "kept"
+    arguments = [str(written / "results"), "--to", str(to), "--store", str(kept), "--fill", str(document)]
     assert main(arguments) == 0
+    for file in (written / "results").iterdir():
+        assert (kept / file.name).read_bytes() == file.read_bytes()
+    for file in (written / "report").iterdir():
+        first, second = file.read_bytes(), (to / file.name).read_bytes()
+        if file.name == "index.html":  # results hold no broken folders
+            first, second = (text.split(b"<nav")[1] for text in (first, second))
+        assert first == second, file.name
     text = document.read_text()
     assert text.startswith("Before.\n\n<!-- table: leak -->\n| data | method |")
     assert text.endswith("<!-- end -->\n\nAfter.\n")
