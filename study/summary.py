@@ -1,21 +1,14 @@
 """Tables from the files of finished runs."""
 
-import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from datamodules.errors import InputError
-from study.compare import metrics_of, read_predictions
+from study.runs import last_values, read_finished, read_metrics, read_ranks, require_same_model
 from study.statistics import bootstrap_interval
 
 COLUMNS = ("test/hit_ratio@1", "test/ndcg@5", "test/mrr")
-
-# Metrics are logged in float32.
-_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -53,46 +46,26 @@ def read_run(folder: Path) -> RunSummary:
     Raises:
         InputError: The run has no test metrics or no predictions, or they are not of the same model.
     """
-    last = _last_values(folder / "metrics.csv")
+    last = last_values(read_metrics(folder / "metrics.csv"))
     metrics = {name: value for name, value in last.items() if name.startswith("test/")}
     if not metrics:
         raise InputError(
             f"{folder / 'metrics.csv'} holds no test metrics: run `train.py test` for this config first"
         )
-    finished = json.loads((folder / "finished.json").read_text())
+    path = folder / "predictions.parquet"
+    ranks = read_ranks(path)
+    require_same_model(path, ranks, metrics)
     loss = last.get("train/loss")
-    intervals, examples = _intervals(folder / "predictions.parquet", metrics)
     return RunSummary(
         metrics=metrics,
-        intervals=intervals,
+        intervals={
+            column: bootstrap_interval(ranks.metrics[column.removeprefix("test/")], ranks.users, seed=0)
+            for column in COLUMNS
+        },
         train_loss=loss,
-        seconds=finished["seconds"] if loss is not None else None,
-        examples=examples,
+        seconds=read_finished(folder / "finished.json").get("seconds") if loss is not None else None,
+        examples=len(ranks.ids),
     )
-
-
-def _last_values(path: Path) -> dict[str, float]:
-    if not path.is_file():
-        raise InputError(f"{path} is missing: run `train.py test` for this config first")
-    with path.open(newline="") as file:
-        return {name: float(value) for row in csv.DictReader(file) for name, value in row.items() if value}
-
-
-def _intervals(path: Path, metrics: dict[str, float]) -> tuple[dict[str, tuple[float, float]], int]:
-    """Resamples the users of the predictions, which must be of the model that was tested."""
-    predictions = read_predictions(path)
-    users = np.array(predictions["user"].to_pylist())
-    values = metrics_of(predictions["rank"].to_numpy())
-    intervals = {}
-    for column in COLUMNS:
-        each = values[column.removeprefix("test/")]
-        if abs(each.mean() - metrics[column]) > _ROUNDING:
-            raise InputError(
-                f"{path} gives {column} {each.mean():.4f} and metrics.csv {metrics[column]:.4f}: run `train.py test` "
-                "and `train.py predict` with the same checkpoint"
-            )
-        intervals[column] = bootstrap_interval(each, users, seed=0)
-    return intervals, predictions.num_rows
 
 
 def table(runs: dict[str, RunSummary]) -> str:

@@ -1,0 +1,145 @@
+"""Runs that differ in the seed alone, and the learning rate that validation chose among them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.estimates import Estimate, estimate
+from study.runs import Curve, Ranks, Run
+from study.settings import Setting
+
+SELECTED_ON = "val/hit_ratio@1"
+HIT = "hit_ratio@1"
+
+_T = TypeVar("_T")
+_K = TypeVar("_K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs of one setting.
+
+    Attributes:
+        setting: Theirs.
+        runs: By seed, no seed twice, all on the same examples.
+    """
+
+    setting: Setting
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def ranks(self) -> dict[int, Ranks]:
+        """Seed to ranks, of the runs that predicted."""
+        return {run.seed: run.ranks for run in self.runs if run.ranks is not None}
+
+    def estimate(self, metric: str = HIT) -> Estimate:
+        """The mean of a test metric over the seeds that predicted, of which there must be one."""
+        users = next(iter(self.ranks.values())).users
+        return estimate(np.stack([ranks.metrics[metric] for ranks in self.ranks.values()]), users)
+
+    def curve(self, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+        """A metric of all runs at the steps that they share: steps [N] and values [seeds, N]; None without any."""
+        curves = [run.curves[metric] for run in self.runs if metric in run.curves]
+        steps = _shared([set(curve.steps.tolist()) for curve in curves])
+        if not steps:
+            return None
+        return np.array(steps), np.stack([_at(curve, steps) for curve in curves])
+
+    def validated(self, seeds: Iterable[int]) -> float:
+        """Mean over the given seeds of the best checkpoint's validation metric; NaN where there is none."""
+        wanted = set(seeds)
+        best = [run.best(SELECTED_ON) for run in self.runs if run.seed in wanted]
+        known = [value for value in best if value is not None]
+        return float(np.mean(known)) if known else float("nan")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Cells that differ in the learning rate alone.
+
+    Attributes:
+        cells: By learning rate.
+        chosen: The one whose best checkpoints do best on validation, over the seeds that all rates were tried with
+            (over each rate's own where there are none).
+    """
+
+    cells: tuple[Cell, ...]
+    chosen: Cell
+
+    @property
+    def setting(self) -> Setting:
+        """That of the chosen cell."""
+        return self.chosen.setting
+
+    @cached_property
+    def seeds_of_choice(self) -> list[int]:
+        """Seeds that every rate was tried with."""
+        return _shared([_validated_seeds(cell) for cell in self.cells])
+
+
+def cells_of(runs: list[Run]) -> tuple[list[Cell], list[str]]:
+    """Groups runs by setting.
+
+    Returns:
+        The cells, and a line for every run that is left out because a run of its setting and seed is there already or
+        because it was tested on other examples than most of its cell.
+    """
+    cells, left_out = [], []
+    for setting, group in grouped(sorted(runs, key=lambda run: run.name), lambda run: run.setting).items():
+        kept: dict[int, Run] = {}
+        examples = Counter(run.ranks.examples for run in group if run.ranks is not None).most_common(1)
+        for run in sorted(group, key=lambda run: run.ranks is None):
+            if run.ranks is not None and run.ranks.examples != examples[0][0]:
+                left_out.append(f"{run.name}: other test examples than {kept[min(kept)].name}: left out")
+            elif run.seed in kept:
+                left_out.append(f"{run.name}: setting and seed of {kept[run.seed].name}: left out")
+            else:
+                kept[run.seed] = run
+        cells.append(Cell(setting, tuple(kept[seed] for seed in sorted(kept))))
+    return cells, left_out
+
+
+def arms_of(cells: list[Cell]) -> list[Arm]:
+    """Groups cells that differ in the learning rate, and chooses one on validation alone."""
+    arms = []
+    for group in grouped(cells, lambda cell: replace(cell.setting, learning_rate=None)).values():
+        tried = sorted(group, key=lambda cell: cell.setting.learning_rate or 0.0)
+        common = _shared([_validated_seeds(cell) for cell in tried])
+        means = [cell.validated(common or _validated_seeds(cell)) for cell in tried]
+        chosen = tried[int(np.argmax(np.nan_to_num(means, nan=-1.0)))]
+        arms.append(Arm(tuple(tried), chosen))
+    return arms
+
+
+def paired(first: Cell, second: Cell, metric: str = HIT) -> Estimate | None:
+    """Estimates second − first on the same seeds and examples; None where they share no seed or differ in examples."""
+    seeds = sorted(first.ranks.keys() & second.ranks.keys())
+    pairs = [(first.ranks[seed], second.ranks[seed]) for seed in seeds]
+    if not pairs or pairs[0][0].examples != pairs[0][1].examples:
+        return None
+    return estimate(np.stack([b.metrics[metric] - a.metrics[metric] for a, b in pairs]), pairs[0][0].users)
+
+
+def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
+    """Items by key, both in the order in which they come."""
+    groups: dict[_K, list[_T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return dict(groups)
+
+
+def _validated_seeds(cell: Cell) -> set[int]:
+    return {run.seed for run in cell.runs if SELECTED_ON in run.curves}
+
+
+def _shared(sets: list[set[int]]) -> list[int]:
+    return sorted(set.intersection(*sets)) if sets else []
+
+
+def _at(curve: Curve, steps: list[int]) -> NDArray[np.float64]:
+    return curve.values[np.searchsorted(curve.steps, steps)]

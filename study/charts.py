@@ -1,0 +1,157 @@
+"""Figures of a suite, as data."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study import names
+from study.cells import HIT, SELECTED_ON, Arm, Cell, grouped
+from study.comparisons import INTERVALS
+from study.document import Figure, Panel, Series
+from study.suite import Suite
+
+Measure = Callable[[Cell], tuple[float, float, float] | None]  # the value and its lower and upper end
+Points = tuple[str, list[tuple[float, Cell]]]  # a line's label, and its cells by place on the horizontal axis
+
+_RANGE = "Lines are means over seeds, bands and bars their range."
+_STAGES = (1, 2, 3)
+
+
+def learning_curves(suite: Suite) -> Figure | None:
+    """Train loss beside held-out HR@1, a row a method, a line a K."""
+    panels: list[Panel] = []
+    for line in suite.compared:
+        for metric, name in (("train/loss", "train loss"), (SELECTED_ON, "validation HR@1")):
+            series = [_over_steps(arm, metric) for arm in line.arms]
+            known = tuple(one for one in series if one is not None)
+            if known:
+                panels.append(Panel(f"{line.label}: {name}", "step", name, known))
+    caption = f"Does held-out accuracy fall while the loss does? {_RANGE} {suite.title}."
+    return Figure(f"learning-curves-{suite.slug}", caption, tuple(panels)) if panels else None
+
+
+def _over_steps(arm: Arm, metric: str) -> Series | None:
+    curve = arm.chosen.curve(metric)
+    if curve is None:
+        return None
+    steps, values = curve
+    return _ranged(f"K = {arm.setting.negatives}", (steps + 1).astype(float), values)
+
+
+def _ranged(label: str, x: NDArray[np.float64], values: NDArray[np.float64]) -> Series:
+    """The mean over rows, and their range where there are several."""
+    ends = (values.min(axis=0), values.max(axis=0)) if len(values) > 1 else ((), ())
+    return Series(
+        label, tuple(x.tolist()), tuple(values.mean(axis=0).tolist()), *(tuple(map(float, e)) for e in ends)
+    )
+
+
+def stages(suite: Suite) -> Figure | None:
+    """S / B in each third of training (the paper's Fig. 3)."""
+    panels = []
+    for line in suite.compared:
+        series = [_ratio(arm) for arm in line.arms]
+        known = tuple(one for one in series if one is not None)
+        if known:
+            panels.append(Panel(line.label, "third of training", "S / B", known, tuple(map(float, _STAGES))))
+    caption = (
+        "Easy negatives for each one at the boundary, in each third of training (the paper's Fig. 3). "
+        f"{_RANGE} {suite.title}."
+    )
+    return Figure(f"stages-{suite.slug}", caption, tuple(panels)) if panels else None
+
+
+def _ratio(arm: Arm) -> Series | None:
+    """S / B; a third in which no negative stood at the boundary has none."""
+    found = []
+    for stage in _STAGES:
+        easy = arm.chosen.curve(f"boundary/stage_{stage}/easy_proportion")
+        boundary = arm.chosen.curve(f"boundary/stage_{stage}/proportion")
+        if easy is not None and boundary is not None and (boundary[1][:, -1] > 0).all():
+            found.append((float(stage), easy[1][:, -1] / boundary[1][:, -1]))
+    if not found:
+        return None
+    x, values = zip(*found, strict=True)
+    return _ranged(f"K = {arm.setting.negatives}", np.array(x), np.stack(values, axis=1))
+
+
+def by_negatives(suite: Suite) -> Figure | None:
+    """Test HR@1 against K, a panel an objective (the paper's Fig. 4a)."""
+    caption = f"Test HR@1 against K (the paper's Fig. 4a). {INTERVALS} {suite.title}."
+    return _against_negatives(suite, f"hit-ratio-{suite.slug}", "test HR@1", caption, _tested)
+
+
+def win_rates(suite: Suite) -> Figure | None:
+    """Reward win rate late in training against K (the paper's Fig. 4b)."""
+    caption = (
+        "Share of training examples whose positive's reward exceeds every negative's, in the last third of training, "
+        f"against K (the paper's Fig. 4b). {_RANGE} {suite.title}."
+    )
+    return _against_negatives(suite, f"win-rate-{suite.slug}", "reward win rate", caption, _won)
+
+
+def _against_negatives(suite: Suite, name: str, axis: str, caption: str, measure: Measure) -> Figure | None:
+    panels = []
+    for goal, own in grouped(suite.compared, lambda line: names.objective(line.setting)).items():
+        points = [
+            (line.label, [(float(arm.setting.negatives), arm.chosen) for arm in line.arms]) for line in own
+        ]
+        panel = _panel(goal, ("K", axis), points, measure)
+        if panel is not None:
+            panels.append(panel)
+    return Figure(name, caption, tuple(panels)) if panels else None
+
+
+def gamma_alpha(suite: Suite) -> Figure | None:
+    """Test HR@1 against γ at the main α, and against α at the main γ (the paper's Fig. 5)."""
+    gamma, alpha = suite.main
+    arms = [arm for line in suite.varied for arm in line.arms]
+    panels = [
+        _panel(f"α = {alpha:g}", ("γ", "test HR@1"), _varied(arms, "gamma", "alpha", alpha), _tested),
+        _panel(f"γ = {gamma:g}", ("α", "test HR@1"), _varied(arms, "alpha", "gamma", gamma), _tested),
+    ]
+    known = tuple(panel for panel in panels if panel is not None)
+    caption = f"DynamicPO's γ and α (the paper's Fig. 5). {INTERVALS} {suite.title}."
+    return Figure(f"gamma-alpha-{suite.slug}", caption, known) if known else None
+
+
+def _varied(arms: list[Arm], over: str, fixed: str, value: float | None) -> list[Points]:
+    """Lines over one setting with the other one fixed."""
+    kept = [arm for arm in arms if getattr(arm.setting, fixed) == value]
+    groups = grouped(kept, lambda arm: replace(arm.setting, learning_rate=None, gamma=None, alpha=None))
+    return [
+        (
+            f"{names.method(key)}, K = {key.negatives}",
+            sorted(((getattr(arm.setting, over), arm.chosen) for arm in own), key=lambda point: point[0]),
+        )
+        for key, own in groups.items()
+    ]
+
+
+def _panel(title: str, axes: tuple[str, str], lines: list[Points], measure: Measure) -> Panel | None:
+    """Points with bars; None where there is but one place on the horizontal axis."""
+    series = []
+    for label, cells in lines:
+        points = [(float(x), *found) for x, cell in cells if (found := measure(cell)) is not None]
+        if points:
+            series.append(Series(label, *zip(*points, strict=True)))
+    ticks = tuple(sorted({x for one in series for x in one.x}))
+    return Panel(title, *axes, tuple(series), ticks) if len(ticks) > 1 else None
+
+
+def _tested(cell: Cell) -> tuple[float, float, float] | None:
+    if not cell.ranks:
+        return None
+    estimate = cell.estimate(HIT)
+    return estimate.mean, estimate.low, estimate.high
+
+
+def _won(cell: Cell) -> tuple[float, float, float] | None:
+    curve = cell.curve("reward/win_rate")
+    if curve is None:
+        return None
+    steps, values = curve
+    late = values[:, 3 * steps >= 2 * steps[-1]].mean(axis=1)
+    return float(late.mean()), float(late.min()), float(late.max())

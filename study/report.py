@@ -1,0 +1,124 @@
+"""`python -m study.report OUTPUTS…`: one HTML page, PNGs and Markdown tables from finished runs.
+
+OUTPUTS are folders that are searched for runs, or folders of results that `--store` wrote. Nothing is trained and
+nothing leaves the machine. Exit status 0, or 2 where nothing can be read.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from datamodules.errors import InputError
+from study import figures
+from study.cells import cells_of
+from study.document import Section
+from study.markdown import fill, markdown
+from study.page import page
+from study.runs import Run, read_run, run_folders
+from study.sections import sections_of
+from study.store import RUNS, load, store
+
+TITLE = "Negatives, loss and accuracy"
+_LEAD = (
+    "Every interval has 95 % coverage. Test metrics are of each run's best checkpoint on validation. Intervals of "
+    "means and paired differences add the variance over users, whose examples are dependent, and over seeds, and are "
+    "Student's with Welch and Satterthwaite's degrees of freedom; with one seed they say nothing about other seeds."
+)
+
+
+def collect(places: list[Path]) -> tuple[list[Run], list[str]]:
+    """Reads all runs.
+
+    Args:
+        places: Folders with runs somewhere beneath, or results of `study.store`.
+
+    Returns:
+        The runs, and a line for every folder that is no finished run.
+
+    Raises:
+        InputError: A place is no folder, or there is no finished run in any.
+    """
+    runs: list[Run] = []
+    skipped: list[str] = []
+    for place in places:
+        if not place.is_dir():
+            raise InputError(f"{place} is no folder: give folders of runs, as outputs/quickstart")
+        if (place / RUNS).is_file():
+            runs += load(place)
+            continue
+        for folder in run_folders(place):
+            try:
+                runs.append(_comparable(read_run(folder, run_name(place, folder))))
+            except InputError as error:
+                skipped.append(str(error))
+    if not runs:
+        reasons = f" ({'; '.join(skipped)})" if skipped else ""
+        named = ", ".join(map(str, places))
+        raise InputError(f"no finished run in {named}{reasons}: train one first, as with make quickstart")
+    return runs, skipped
+
+
+def _comparable(run: Run) -> Run:
+    if run.ranks is not None and len(set(run.ranks.users.tolist())) < 2:
+        raise InputError(f"{run.name}: predictions of one user: an interval takes two")
+    return run
+
+
+def run_name(place: Path, folder: Path) -> str:
+    """A run's folder from the last part of the place on, whatever the working directory."""
+    return (Path(place.resolve().name) / folder.relative_to(place)).as_posix()
+
+
+def write(sections: list[Section], skipped: list[str], lead: list[str], folder: Path) -> None:
+    """Writes `index.html`, `tables.md` and a PNG a figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(page(sections, TITLE, lead, skipped), encoding="utf-8")
+    (folder / "tables.md").write_text(markdown(sections), encoding="utf-8")
+    for figure in (figure for section in sections for figure in section.figures):
+        figures.png(figure, folder / f"{figure.name}.png")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Writes the report.
+
+    Args:
+        args: Arguments to parse; None takes the process's.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(prog="python -m study.report", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "outputs", type=Path, nargs="+", metavar="OUTPUTS", help="folders of runs, or of results"
+    )
+    parser.add_argument("--to", type=Path, default=Path("outputs/report"), help="folder of the report")
+    parser.add_argument(
+        "--store", type=Path, help="folder that keeps the runs in small files, for version control"
+    )
+    parser.add_argument("--fill", type=Path, help="Markdown page whose marked tables are written anew")
+    settings = parser.parse_args(args)
+    try:
+        _report(settings.outputs, settings.to, settings.store, settings.fill)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _report(outputs: list[Path], to: Path, kept: Path | None, filled: Path | None) -> None:
+    runs, skipped = collect(outputs)
+    cells, left_out = cells_of(runs)
+    sections = sections_of(cells)
+    skipped += left_out
+    for line in skipped:
+        print(f"left out: {line}", file=sys.stderr)
+    if kept is not None:
+        store([run for cell in cells for run in cell.runs], kept)
+    write(sections, skipped, [_LEAD], to)
+    if filled is not None:
+        filled.write_text(fill(filled, sections), encoding="utf-8")
+    print(f"{sum(len(cell.runs) for cell in cells)} runs: {to / 'index.html'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The report: what is asked of the runs, in order, and left out where no run answers."""
+
+from collections.abc import Iterator
+
+from study import charts, comparisons
+from study.cells import Cell, arms_of
+from study.document import Figure, Section, Table
+from study.suite import Suite, suites_of
+
+_COMPARISON = "Every method at the learning rate that validation chose, tested with its best checkpoint."
+_BASE = "Does DynamicPO help, at each K?"
+_LEARNING = "The loss of a base objective falls with training. Does what it is trained for get better too?"
+_STAGES = (
+    "S are the negatives that the model tells from the positive with ease, B those at the decision boundary. The paper "
+    "holds that S crowds out B as training goes on and K grows."
+)
+_NEGATIVES = "Do more negatives help or hurt?"
+_WON = "How often does the positive win against all its negatives at once?"
+_VARIED = "How much hangs on DynamicPO's two settings?"
+_CONTROLS = "Is it the boundary that helps, or only that fewer negatives enter the loss?"
+_RATES = "The rate of every method was chosen on validation alone, from these."
+_LEAK = "What a candidate list gives away: one data set, its lists as published and drawn anew."
+_RUNS = "What every number above rests on."
+
+
+def sections_of(cells: list[Cell]) -> list[Section]:
+    """Builds the report.
+
+    Args:
+        cells: As `study.cells.cells_of` groups runs.
+
+    Returns:
+        Sections with at least one figure or table each.
+    """
+    suites = list(suites_of(arms_of(cells)))
+    sections = [section for suite in suites for section in _of_suite(suite, len(suites) > 1)]
+    sections += _section("Candidate lists", _LEAK, None, comparisons.leak(suites))
+    sections += _section("Runs", _RUNS, None, comparisons.run_table(cells))
+    return sections
+
+
+def _of_suite(suite: Suite, named: bool) -> Iterator[Section]:
+    behind = f": {suite.title}" if named else ""
+    yield from _section(f"Comparison{behind}", _COMPARISON, None, comparisons.comparison(suite))
+    yield from _section(f"DynamicPO against its base{behind}", _BASE, None, comparisons.against_base(suite))
+    yield from _section(
+        f"Loss and accuracy{behind}", _LEARNING, charts.learning_curves(suite), comparisons.falls(suite)
+    )
+    yield from _section(f"Easy and boundary negatives{behind}", _STAGES, charts.stages(suite), None)
+    yield from _section(f"HR@1 against K{behind}", _NEGATIVES, charts.by_negatives(suite), None)
+    yield from _section(f"Reward win rate{behind}", _WON, charts.win_rates(suite), None)
+    yield from _section(
+        f"γ and α{behind}", _VARIED, charts.gamma_alpha(suite), comparisons.gamma_alpha(suite)
+    )
+    yield from _section(f"Controls{behind}", _CONTROLS, None, comparisons.controls(suite))
+    yield from _section(f"Learning rates{behind}", _RATES, None, comparisons.rates(suite))
+
+
+def _section(title: str, text: str, figure: Figure | None, table: Table | None) -> list[Section]:
+    if figure is None and table is None:
+        return []
+    return [Section(title, text, (figure,) if figure else (), (table,) if table else ())]

@@ -1,0 +1,139 @@
+"""The runs on one data set, ordered for comparison."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from study.cells import Arm, Cell, grouped
+from study.names import DYNAMIC, PLAIN, candidates, data, method, parts
+from study.settings import Setting
+
+_STAGES = ("baseline", "supervised", "preference")
+PAPER = (2.0, 0.5)  # γ and α of the paper's early release
+
+
+@dataclass(frozen=True)
+class Line:
+    """Arms that differ in K alone.
+
+    Attributes:
+        label: What they are called, unlike every other line of the suite.
+        arms: By K.
+    """
+
+    label: str
+    arms: tuple[Arm, ...]
+
+    @property
+    def setting(self) -> Setting:
+        """That of the first arm."""
+        return self.arms[0].setting
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Arms on one data set with one kind of candidates.
+
+    Attributes:
+        arms: Of every stage.
+    """
+
+    arms: tuple[Arm, ...]
+
+    @property
+    def title(self) -> str:
+        """The data set and where its candidates come from."""
+        return data(self.arms[0].setting)
+
+    @property
+    def slug(self) -> str:
+        """The title, for names of files."""
+        text = f"{self.arms[0].setting.data}-{candidates(self.arms[0].setting)}"
+        return "".join(letter if letter.isalnum() else "-" for letter in text.lower())
+
+    @cached_property
+    def main(self) -> tuple[float | None, float | None]:
+        """The γ and α that most DynamicPO runs have; the paper's where several do."""
+        runs: Counter[tuple[float | None, float | None]] = Counter()
+        for arm in self.arms:
+            if parts(arm.setting) == DYNAMIC:
+                runs[arm.setting.gamma, arm.setting.alpha] += sum(len(cell.runs) for cell in arm.cells)
+        return max(runs, key=lambda pair: (runs[pair], pair == PAPER, pair), default=PAPER)
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """All arms, rules that count first."""
+        groups = grouped(self.arms, lambda arm: replace(arm.setting, negatives=0, learning_rate=None))
+        labels = Counter(self._label(key) for key in groups)
+        lines = []
+        for key, arms in groups.items():
+            label = self._label(key)
+            unlike = f", {key.model}, settings {key.rest}" if labels[label] > 1 else ""
+            lines.append(Line(label + unlike, tuple(sorted(arms, key=lambda arm: arm.setting.negatives))))
+        return tuple(sorted(lines, key=_order))
+
+    def _label(self, setting: Setting) -> str:
+        own = (setting.gamma, setting.alpha)
+        varied = setting.gamma is not None and own != self.main
+        return method(setting) + (f", γ = {setting.gamma:g}, α = {setting.alpha:g}" if varied else "")
+
+    @property
+    def plain(self) -> list[Line]:
+        """Base objectives."""
+        return [line for line in self.lines if parts(line.setting) == PLAIN]
+
+    @property
+    def dynamic(self) -> list[Line]:
+        """DynamicPO with the main γ and α."""
+        return [line for line in self.lines if self._is_main(line.setting)]
+
+    @property
+    def compared(self) -> list[Line]:
+        """Base objectives, each with DynamicPO on it behind."""
+        return [line for line in self.lines if parts(line.setting) == PLAIN or self._is_main(line.setting)]
+
+    @property
+    def varied(self) -> list[Line]:
+        """DynamicPO with any γ and α."""
+        return [line for line in self.lines if parts(line.setting) == DYNAMIC]
+
+    @property
+    def controls(self) -> list[Line]:
+        """Other selections and β rules than the paper's, and its own one at a time."""
+        others = ("", "")
+        return [line for line in self.lines if parts(line.setting) not in (PLAIN, DYNAMIC, others)]
+
+    def _is_main(self, setting: Setting) -> bool:
+        return parts(setting) == DYNAMIC and (setting.gamma, setting.alpha) == self.main
+
+    def base_of(self, setting: Setting) -> Cell | None:
+        """The base objective's cell at the same K and under the same other settings."""
+        return self._counterpart(setting, self.plain)
+
+    def dynamic_of(self, setting: Setting) -> Cell | None:
+        """DynamicPO's cell with the main γ and α, under the same other settings."""
+        return self._counterpart(setting, self.dynamic)
+
+    def _counterpart(self, setting: Setting, lines: list[Line]) -> Cell | None:
+        for arm in (arm for line in lines for arm in line.arms):
+            if _kin(arm.setting) == _kin(setting):
+                return arm.chosen
+        return None
+
+
+def suites_of(arms: list[Arm]) -> Iterator[Suite]:
+    """Groups arms by data set and candidates, the largest group first."""
+    groups = grouped(arms, lambda arm: (arm.setting.data, arm.setting.candidates))
+    for key in sorted(groups, key=lambda key: (-len(groups[key]), key)):
+        yield Suite(tuple(groups[key]))
+
+
+def _kin(setting: Setting) -> tuple[object, ...]:
+    return (setting.objective, setting.beta, setting.negatives, setting.model, setting.rest)
+
+
+def _order(line: Line) -> tuple[object, ...]:
+    setting = line.setting
+    kind = {PLAIN: 0, DYNAMIC: 1}.get(parts(setting), 2)
+    return (_STAGES.index(setting.stage), setting.objective, kind, line.label)

@@ -1,0 +1,159 @@
+"""The tables say what the runs' files say, computed here from the files by another route."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from study.cells import cells_of
+from study.document import Section, Table
+from study.report import collect
+from study.sections import sections_of
+from tests.study.folders import USERS
+from tests.study.studies import SEEDS, write_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def sections(study: Path) -> list[Section]:
+    return sections_of(cells_of(collect([study])[0])[0])
+
+
+def table(sections: list[Section], name: str) -> Table:
+    return {table.name: table for section in sections for table in section.tables}[name]
+
+
+def row(found: Table, *start: str) -> dict[str, str]:
+    (cells,) = [cells for cells in found.rows if cells[: len(start)] == start]
+    return dict(zip(found.head, cells, strict=True))
+
+
+def ranks(study: Path, name: str) -> np.ndarray[Any, Any]:
+    return np.stack([pq.read_table(study / f"{name}-{seed}/predictions.parquet")["rank"] for seed in SEEDS])
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers of a cell; those before a point are left out where they are 0."""
+    return [float(part.replace("−", "-")) for part in re.findall(r"[−+-]?\d*\.\d+|\d+", text)]
+
+
+def user_error(values: np.ndarray[Any, Any]) -> float:
+    """Standard error over users who all have equally many examples: that of a mean of their means."""
+    means = [values[user::USERS].mean() for user in range(USERS)]
+    return float(np.std(means, ddof=1) / np.sqrt(USERS))
+
+
+def test_the_comparison(study: Path, sections: list[Section]) -> None:
+    found = table(sections, "comparison-movielens100k-re-drawn")
+    shown = row(found, "DynamicPO on DMPO", "15")
+    ours = ranks(study, "dynamicpo-15")
+    hits = ours == 1
+    assert numbers(shown["HR@1"])[0] == pytest.approx(hits.mean(), abs=5.1e-4)
+    assert numbers(shown["MRR"])[0] == pytest.approx((1 / ours).mean(), abs=5.1e-4)
+    assert (shown["lr"], shown["seeds"], shown["seconds"], shown["commit"]) == ("0.001", "2", "12", "0a1b2c3")
+    assert shown["train loss"] == ".250"
+    mean, low, high = numbers(shown["HR@1"])
+    assert mean - low == pytest.approx(high - mean, abs=2e-3)
+    over_seeds = np.std(hits.mean(axis=1), ddof=1) / np.sqrt(2)
+    error = np.hypot(user_error(hits.mean(axis=0)), over_seeds)
+    assert high - mean > 1.96 * error - 1e-3
+    assert row(found, "popularity")["K"] == ""
+    assert "24 test examples of 8 users" in found.note
+    assert {cells[0] for cells in found.rows} == {
+        "popularity", "SFT", "DMPO", "S-DPO", "DMPO, nearest 3", "DynamicPO on DMPO", "DynamicPO on S-DPO",
+        "DynamicPO on DMPO, γ = 6, α = 0.5",
+    }  # fmt: skip
+
+
+def test_paired_differences(study: Path, sections: list[Section]) -> None:
+    found = table(sections, "paired-movielens100k-re-drawn")
+    assert [cells[:2] for cells in found.rows] == [
+        ("DynamicPO on DMPO", "3"),
+        ("DynamicPO on DMPO", "15"),
+        ("DynamicPO on S-DPO", "3"),
+        ("DynamicPO on S-DPO", "15"),
+    ]
+    for base, own, label in (("dmpo", "dynamicpo", "DMPO"), ("sdpo", "dynamicpo-sdpo", "S-DPO")):
+        for negatives in ("3", "15"):
+            shown = row(found, f"DynamicPO on {label}", negatives)
+            first, second = (ranks(study, f"{name}-{negatives}") == 1 for name in (base, own))
+            difference = second.mean() - first.mean()
+            assert numbers(shown["this − base"])[0] == pytest.approx(difference, abs=5.1e-4)
+            assert numbers(shown["base"]) == [pytest.approx(first.mean(), abs=5.1e-4)]
+            assert numbers(shown["this"]) == [pytest.approx(second.mean(), abs=5.1e-4)]
+    p = [numbers(cells[-2])[0] for cells in found.rows]
+    adjusted = [numbers(cells[-1])[0] for cells in found.rows]
+    assert min(adjusted) == pytest.approx(min(1, 4 * min(p)), abs=3e-3)
+    assert all(before <= after + 1e-9 for before, after in zip(p, adjusted, strict=True))
+
+
+def test_controls_stand_beside_the_papers_rule(sections: list[Section]) -> None:
+    found = table(sections, "controls-movielens100k-re-drawn")
+    assert [cells[:2] for cells in found.rows] == [("DynamicPO on DMPO", "15"), ("DMPO, nearest 3", "15")]
+
+
+def test_gamma(sections: list[Section]) -> None:
+    found = table(sections, "gamma-alpha-movielens100k-re-drawn")
+    assert ("DynamicPO on DMPO, γ = 6, α = 0.5", "15") in [cells[:2] for cells in found.rows]
+
+
+def test_rates_are_told_with_the_chosen_one(sections: list[Section]) -> None:
+    found = table(sections, "rates-movielens100k-re-drawn")
+    assert found.rows == (
+        ("DMPO", "15", "0.001", ".4000", "1", "chosen"),
+        ("DMPO", "15", "0.003", ".2000", "1", ""),
+    )
+
+
+def test_falls_are_told_at_every_rate(sections: list[Section]) -> None:
+    """The last run falls from .2 to .1 on validation while its loss falls from 1 to .25."""
+    found = table(sections, "falls-movielens100k-re-drawn")
+    shown = [cells for cells in found.rows if cells[:3] == ("DMPO", "15", "0.003")]
+    assert shown == [("DMPO", "15", "0.003", "1", "1.000", ".250", ".200", ".100", ".100")]
+
+
+def test_the_leak_shows_a_method_on_both_lists(study: Path, sections: list[Section]) -> None:
+    found = table(sections, "leak")
+    shown = row(found, "MovieLens100k", "SFT", "", "as published")
+    assert numbers(shown["HR@1"])[0] == pytest.approx((ranks(study, "published") == 1).mean(), abs=5.1e-4)
+    assert row(found, "MovieLens100k", "SFT", "", "re-drawn")["seeds"] == "2"
+
+
+def test_every_run_is_listed_with_its_command(study: Path, sections: list[Section]) -> None:
+    found = table(sections, "runs")
+    assert len(found.rows) == len(list(study.iterdir()))
+    shown = row(found, f"{study.name}/dmpo-3-1")
+    assert (shown["seed"], shown["commit"], shown["command"]) == ("1", "0a1b2c3", "python train.py fit")
+
+
+def test_figures_hold_what_the_tables_say(study: Path, sections: list[Section]) -> None:
+    figures = {
+        figure.name.split("-movielens")[0]: figure for section in sections for figure in section.figures
+    }
+    assert {"learning-curves", "hit-ratio", "win-rate", "gamma-alpha"} <= set(figures)
+    dmpo = next(panel for panel in figures["hit-ratio"].panels if panel.title == "DMPO")
+    assert dmpo.ticks == (3, 15)
+    assert [series.label for series in dmpo.series] == ["DMPO", "DynamicPO on DMPO"]
+    for series, name in zip(dmpo.series, ("dmpo", "dynamicpo"), strict=True):
+        expected = [(ranks(study, f"{name}-{negatives}") == 1).mean() for negatives in (3, 15)]
+        assert series.y == pytest.approx(expected)
+        assert all(low < y < high for low, y, high in zip(series.low, series.y, series.high, strict=True))
+    loss = figures["learning-curves"].panels[0]
+    assert (loss.title, loss.series[0].label) == ("DMPO: train loss", "K = 3")
+    assert loss.series[0].x == (10, 20, 30, 40)
+    assert loss.series[0].y == (1, 0.5, 0.33333, 0.25)
+    gamma, *rest = figures["gamma-alpha"].panels
+    assert (gamma.ticks, rest) == ((2, 6), [])
+
+
+def test_a_section_without_runs_is_left_out(tmp_path: Path, study: Path) -> None:
+    (tmp_path / "one").symlink_to(study / "sft-0")
+    runs, _ = collect([tmp_path / "one"])
+    assert [section.title for section in sections_of(cells_of(runs)[0])] == ["Comparison", "Runs"]
