@@ -37,7 +37,7 @@ class Runner:
         if not missing:
             return
         print(f"{title}: {len(missing)} runs to do", flush=True)
-        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        threads = max(1, _cores() // self.jobs)
 
         def run(place: int) -> None:
             stage = missing[place]
@@ -85,6 +85,11 @@ def available(name: str, model: Supervised) -> bool:
     if absent:
         print(f"{name} is left out: {absent[0]} is not there", flush=True)
     return not absent
+
+
+def _cores() -> int:
+    """Those this process may use, which `taskset` narrows."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main(args: list[str] | None = None) -> None:
