@@ -41,9 +41,11 @@ class WholeSteps(pl.Callback):
     ) -> None:
         """Translates the counts, before Lightning reads them."""
         if trainer.training:
+            # Earlier versions did not say it, and refused another number.
+            then = checkpoint.get("accumulated", trainer.accumulate_grad_batches)
             progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
             for counts in (progress["total"], progress["current"]):
-                steps = counts["processed"] // checkpoint["accumulated"]
+                steps = counts["processed"] // then
                 # A checkpoint that is written where a batch ends comes before that batch is counted as completed.
                 ending = counts["processed"] - counts["completed"]
                 now = steps * trainer.accumulate_grad_batches

@@ -39,7 +39,8 @@ def three_means_boundary(scores: ResponseScores) -> Tensor:
     ranked = negatives.sort(dim=1, descending=True).values
     violated = ranked[:, :1] >= positive
     floor = torch.where(violated, positive, top_cluster_floor(ranked))
-    return (negatives >= floor) & present
+    # Not `>=`: what is not a number would leave B empty and S-DPO's loss at 0, and nobody would hear of it.
+    return ~(negatives < floor) & present
 
 
 def top_cluster_floor(ranked: Tensor) -> Tensor:

@@ -448,3 +448,13 @@ def test_misshapen_selection_and_beta_are_refused(
         objective(scores, selected=torch.ones(5, 6, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"beta has shape \(5, 1\), expected \(5, 6\)"):
         objective(scores, beta=torch.ones(5, 1))
+
+
+@pytest.mark.parametrize("objective", [DMPO(beta=1.0), SDPO(beta=1.0), MPPO(beta=1.0)])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_is_not_a_number_reaches_the_loss(objective: Objective, place: int) -> None:
+    """Or a run whose weights are lost would train on, at a loss of 0 for want of a boundary."""
+    policy = torch.tensor([[-1.0, -2.0, -3.0]])
+    policy[0, place] = torch.nan
+    scores = ResponseScores(policy, torch.zeros(1, 3))
+    assert DynamicPO(objective)(scores).loss.isnan().all()
