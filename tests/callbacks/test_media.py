@@ -119,17 +119,17 @@ def test_without_wandb_they_change_nothing(tiny_folder: Path) -> None:
 
 
 def test_a_resumed_run_shows_what_a_whole_one_does(tiny_folder: Path) -> None:
-    """Checkpoint of step 3, in the middle of a window and of a third; the crash comes after the line of step 4."""
+    """Checkpoint of step 3, in the middle of a window; the crash comes before step 4, the end of it, is logged."""
     settings = settings_of(tiny_folder)
     settings["trainer"]["max_steps"] = 8
     whole = run("fit", "whole", settings)
     end_wandb()
-    crash = {"class_path": "tests.cli.Crash", "init_args": {"after_step": 5}}
-    settings["trainer"]["callbacks"].append(crash)
+    crash = {"class_path": "tests.cli.Crash", "init_args": {"after_step": 4}}
+    settings["trainer"]["callbacks"].insert(0, crash)
     with pytest.raises(RuntimeError, match="crash"):
         run("fit", "broken", settings)
     end_wandb()
-    settings["trainer"]["callbacks"].pop()
+    settings["trainer"]["callbacks"].pop(0)
     broken = run("fit", "broken", settings, "--ckpt_path", "last")
     end_wandb()
     assert (broken / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
