@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +12,19 @@ from typing import Any
 
 
 def hit(number: int) -> None:
-    """Sends a signal to this very process; SIGKILL does not return, and takes the children with it.
+    """Sends a signal to this very process; SIGKILL does not return.
 
-    W&B's writer is such a child: it would outlive the training, but not the machine.
+    SIGKILL takes the children with it: W&B's writer is such a child, which would outlive the training, but not the
+    machine. Any other signal goes to the process group, as torchrun and `timeout` send it: to the loaders' workers too.
+    Another process sends it, since a worker takes a SIGTERM from its parent for leave to end.
     """
     if number == signal.SIGKILL:
         for children in Path("/proc/self/task").glob("*/children"):
             for child in children.read_text().split():
                 os.kill(int(child), signal.SIGKILL)
-    os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+    send = f"import os; os.killpg({os.getpgrp()}, {number})"
+    subprocess.run([sys.executable, "-I", "-S", "-c", send], start_new_session=True, check=True)
 
 
 class Fault:
