@@ -89,6 +89,8 @@ class DynamicPOCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
         config = self.config[self.subcommand]
+        if self.subcommand != "fit":  # the state of a callback matters to training alone
+            warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         own = run_folder([str(path) for path in config.config or []], Path(config.outputs))
         if config.trainer.default_root_dir is None:
             config.trainer.default_root_dir = str(own)
@@ -186,5 +188,5 @@ def _silence_what_is_answered() -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
+        lambda record: not record.getMessage().startswith(("💡 Tip:", "TPU available"))
     )

@@ -81,8 +81,8 @@ def _last_whole(folder: Path) -> Path:
 
 def _no_checkpoint(ckpt_path: str, path: Path) -> InputError:
     return InputError(
-        f"--ckpt_path {ckpt_path}: there is no {path}: leave --ckpt_path out to start from the beginning, or give the "
-        "path of a checkpoint"
+        f"--ckpt_path {ckpt_path}: there is no {path}: train without --ckpt_path first, or give the path of a "
+        "checkpoint"
     )
 
 

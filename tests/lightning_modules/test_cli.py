@@ -193,6 +193,16 @@ def test_part_of_the_data_may_be_evaluated_when_asked_for(tiny_folder: Path) -> 
     assert pq.read_table(folder / "predictions.parquet").num_rows == 5
 
 
+def test_what_only_training_calls_back_is_not_missed_elsewhere(tiny_folder: Path, recwarn) -> None:
+    """An exporter, say, which was added on the command line of `fit` alone."""
+    settings = config(tiny_folder)
+    run("fit", "callbacks", settings)
+    settings["trainer"]["callbacks"] = []
+    for subcommand in ("validate", "test", "predict"):
+        run(subcommand, "callbacks", settings, "--ckpt_path", "best")
+    assert not [warning for warning in recwarn if "callbacks used to create" in str(warning.message)]
+
+
 def test_an_example_that_is_not_evaluated_is_noticed(tiny_folder: Path, capsys, monkeypatch) -> None:
     settings = config(tiny_folder)
     folder = run("fit", "gap", settings)
