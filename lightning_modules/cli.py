@@ -105,6 +105,10 @@ class DynamicPOCLI(LightningCLI):
             if self.subcommand == "fit":
                 record = RunRecord(self._parser("fit"), config)
                 require_same_config(config.ckpt_path, record.computed_settings())
+        elif self.subcommand != "fit" and (best := folder / "checkpoints/best.ckpt").is_file():
+            rank_zero_info(
+                f"no --ckpt_path: the model as it was before training; --ckpt_path best takes {best}"
+            )
 
     def instantiate_classes(self) -> None:
         """Says what a constructor refused, without the layers of parsing around it."""

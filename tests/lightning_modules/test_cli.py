@@ -173,6 +173,18 @@ def test_a_checkpoint_holds_no_frozen_weight_and_loads_without_pickle(tiny_folde
     assert not any(key.startswith("reference") for key in full)
 
 
+def test_a_model_without_its_checkpoint_is_said_to_be_untrained(tiny_folder: Path, capsys, caplog) -> None:
+    settings = config(tiny_folder)
+    run("fit", "u", settings)
+    capsys.readouterr()
+    line = "no --ckpt_path: the model as it was before training; --ckpt_path best takes outputs/tiny/u/checkpoints/best"
+    for arguments in ([], ["--ckpt_path", "best"]):
+        caplog.clear()
+        run("validate", "u", settings, *arguments)
+        assert (line in caplog.text) == (not arguments)
+    assert "step 0" not in capsys.readouterr().out  # that line is training's
+
+
 def test_test_reproduces_the_validation_of_the_saved_weights(tiny_folder: Path) -> None:
     settings = config(tiny_folder)
     folder = run("fit", "v", settings)
