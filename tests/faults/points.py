@@ -38,16 +38,17 @@ class Fault:
 
 
 class AtPoint(Fault):
-    """A signal when a named point is reached for the n-th time; `Recorder` names them."""
+    """A signal when a named point is reached for the n-th time, or several there; `Recorder` names the points."""
 
-    def __init__(self, event: str, count: int, number: int = int(signal.SIGKILL)) -> None:
-        self._event, self._left, self._number = event, count, number
+    def __init__(self, event: str, count: int, number: int = int(signal.SIGKILL), times: int = 1) -> None:
+        self._event, self._left, self._number, self._times = event, count, number, times
 
     def reached(self, event: str) -> None:
         if event == self._event:
             self._left -= 1
             if self._left == 0:
-                hit(self._number)
+                for _ in range(self._times):
+                    hit(self._number)
 
 
 class AtCall(Fault):
