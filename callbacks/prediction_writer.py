@@ -55,7 +55,7 @@ class PredictionWriter(pl.Callback):
         table = _table(batches, store.titles, store.users)
         _require_every_example(table, trainer)
         write_parquet(table, self._path)
-        print(f"wrote {table.num_rows} rows to {self._path}")
+        pl_module.print(f"wrote {table.num_rows} rows to {self._path}")
 
 
 def _require_every_example(table: pa.Table, trainer: pl.Trainer) -> None:

@@ -57,7 +57,7 @@ class RecommendationWriter(pl.Callback):
             return
         data = trainer.datamodule
         write_parquet(_table(rows, data.histories.users, data.items.names, data.items.titles), self._path)
-        print(f"wrote recommendations for {len(rows)} users to {self._path}")
+        pl_module.print(f"wrote recommendations for {len(rows)} users to {self._path}")
 
 
 def _table(rows: list[_Best], users: list[str], names: list[str], titles: list[str]) -> pa.Table:

@@ -1,5 +1,6 @@
 """What all data modules share: a store built once, loaders that know the ranks, and going on where training stopped."""
 
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -168,6 +169,7 @@ class StoredDataModule(pl.LightningDataModule):
             collate_fn=self._collate(training),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_leave_group,
             # Nothing is drawn from it; without one the loader would draw seeds for its workers from the generator
             # that dropout uses, more or fewer with their number.
             generator=torch.Generator(),
@@ -276,3 +278,12 @@ class StoredDataModule(pl.LightningDataModule):
         if self.trainer is not None and self.trainer.training:
             then = GlobalBatch(**{field.name: state_dict[field.name] for field in fields(GlobalBatch)})
             self._start = (state_dict["epoch"], self.global_batch.go_on_from(then, state_dict["batches"]))
+
+
+def _leave_group(worker: int) -> None:
+    """Puts a loader's worker out of reach of a signal to its process group.
+
+    torchrun and `timeout` ask a run to stop by a signal to the whole group. The training process finishes its step and
+    saves; a worker would die at once, and the training of it. It ends with the training process, which it watches.
+    """
+    os.setpgrp()

@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 
 from datamodules.catalogue import read_items
+from datamodules.errors import InputError
 from datamodules.history_batches import HistoryCollate
 from datamodules.history_files import read_histories
 from datamodules.prompt_settings import PromptSettings
@@ -66,8 +67,13 @@ class HistoryDataModule(pl.LightningDataModule):
         """Reads the files.
 
         Raises:
-            InputError: One cannot be used, or a prompt does not fit.
+            InputError: One cannot be used, or a prompt does not fit; or something else than a prediction is asked for.
         """
+        if stage != "predict":
+            raise InputError(
+                f"histories have no targets to {stage} on: use predict, or data with targets as "
+                "datamodules.RecommendationDataModule has"
+            )
         if self._collate is not None:
             return
         histories, catalogue, trained = self._paths

@@ -32,17 +32,22 @@ def cannot_load(what: str, name: str, sought: str, error: Exception) -> InputErr
     where = Path(location(name)["pretrained_model_name_or_path"])
     sought = location(name).get("gguf_file", sought)
     reason = next(iter(str(error).strip().splitlines()), "") or repr(error)
+    # The list that would follow is not in the line.
+    why = "" if reason.rstrip().endswith(":") else f" ({reason})"
     if isinstance(error, ImportError):
-        package = "gguf" if sought.endswith(".gguf") else error.name or "the package"
-        return InputError(f"{what} {name!r} needs a package that is missing: pip install {package}")
+        if sought.endswith(".gguf"):
+            return InputError(
+                f"{what} {name!r} needs the package gguf, which is the extra `gguf`: pip install gguf"
+            )
+        return InputError(f"{what} {name!r} needs a package that is missing ({reason}): install it")
     if where.is_dir():
         whole = (
             "a whole GGUF file" if sought.endswith(".gguf") else f"a folder with {sought} and all beside it"
         )
-        return InputError(f"no {what} at {name!r} ({reason}): give {whole}")
+        return InputError(f"no {what} at {name!r}{why}: give {whole}")
     if isinstance(error.__cause__, LocalEntryNotFoundError):
         return InputError(
             f"no {what} at {name!r}: there is no such folder, and {sought} is neither in the local cache nor to be had "
             f"from {constants.ENDPOINT}: connect, or copy the model here and give its folder instead of the name"
         )
-    return InputError(f"no {what} at {name!r} ({reason}): give a hub name or a local folder")
+    return InputError(f"no {what} at {name!r}{why}: give a hub name or a local folder")

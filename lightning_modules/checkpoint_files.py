@@ -8,7 +8,7 @@ from typing import IO, Any, cast
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from datamodules.errors import InputError
 
@@ -19,6 +19,9 @@ _TRAILER_BYTES = len(_MARK) + 64
 
 # The checkpoint to resume from, and the one before it.
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+
+# Where a folder's checkpoints go when a run begins there that does not go on from them.
+EARLIER = "earlier"
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -119,6 +122,26 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def set_aside(folder: Path, going_on_from: Path | None) -> None:
+    """Moves checkpoints that are not of the run that begins to `FOLDER/earlier`, over those of a run before it.
+
+    Left in place, they would be resumed from or tested if the new run died before it had written its own.
+
+    Args:
+        folder: Of a run's checkpoints.
+        going_on_from: The checkpoint that training goes on from; None where it starts from the beginning.
+    """
+    kept = {going_on_from.resolve()} if going_on_from is not None else set()
+    if kept & {(folder / name).resolve() for name in (LAST, PREVIOUS)}:
+        return
+    if stale := [path for path in sorted(folder.glob("*.ckpt")) if path.resolve() not in kept]:
+        (folder / EARLIER).mkdir(exist_ok=True)
+        for path in stale:
+            os.replace(path, folder / EARLIER / path.name)
+        names = ", ".join(path.name for path in stale)
+        rank_zero_info(f"a new run begins: {names} of the one before moved to {folder / EARLIER}")
 
 
 def is_whole(path: Path) -> bool:

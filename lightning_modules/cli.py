@@ -90,6 +90,8 @@ class DynamicPOCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
         config = self.config[self.subcommand]
+        if self.subcommand != "fit":  # the state of a callback matters to training alone
+            warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         own = run_folder([str(path) for path in config.config or []], Path(config.outputs))
         if config.trainer.default_root_dir is None:
             config.trainer.default_root_dir = str(own)
@@ -104,6 +106,10 @@ class DynamicPOCLI(LightningCLI):
             if self.subcommand == "fit":
                 record = RunRecord(self._parser("fit"), config)
                 require_same_config(config.ckpt_path, record.computed_settings())
+        elif self.subcommand != "fit" and (best := folder / "checkpoints/best.ckpt").is_file():
+            rank_zero_info(
+                f"no --ckpt_path: the model as it was before training; --ckpt_path best takes {best}"
+            )
 
     def instantiate_classes(self) -> None:
         """Says what a constructor refused, without the layers of parsing around it."""
@@ -187,5 +193,5 @@ def _silence_what_is_answered() -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
+        lambda record: not record.getMessage().startswith(("💡 Tip:", "TPU available"))
     )

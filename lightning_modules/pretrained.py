@@ -68,8 +68,8 @@ class PretrainedLM(LanguageModel):
     def _require_bitsandbytes(self) -> None:
         if self.quantization is not None and find_spec("bitsandbytes") is None:
             raise InputError(
-                f"quantization={self.quantization} needs the package bitsandbytes: pip install bitsandbytes, or leave "
-                "quantization out"
+                f"quantization={self.quantization} needs the package bitsandbytes, which is the extra `quantised`: "
+                "pip install 'bitsandbytes>=0.50', or leave quantization out"
             )
 
     def _quantisation(self) -> dict[str, Any]:

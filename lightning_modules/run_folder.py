@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from callbacks import MetricsCSV
 from callbacks.wandb_run import WandbRun
 from datamodules.errors import InputError
-from lightning_modules.checkpoint_files import LAST, PREVIOUS, is_whole
+from lightning_modules.checkpoint_files import LAST, PREVIOUS, is_whole, set_aside
 from lightning_modules.checkpoints import read_checkpoint
 
 CONFIGS = Path("configs")
@@ -82,8 +82,8 @@ def _last_whole(folder: Path) -> Path:
 
 def _no_checkpoint(ckpt_path: str, path: Path) -> InputError:
     return InputError(
-        f"--ckpt_path {ckpt_path}: there is no {path}: leave --ckpt_path out to start from the beginning, or give the "
-        "path of a checkpoint"
+        f"--ckpt_path {ckpt_path}: there is no {path}: train without --ckpt_path first, or give the path of a "
+        "checkpoint"
     )
 
 
@@ -169,7 +169,13 @@ class RunRecord(SaveConfigCallback):
             logger.log_hyperparams(self.plain_config)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begins metrics.csv, or cuts it where the checkpoint was written, and gives W&B what it lacks of it."""
+        """Begins metrics.csv, or cuts it where the checkpoint was written, and gives W&B what it lacks of it.
+
+        Until here the folder was the earlier run's, with checkpoints to go on from; what cannot even start leaves them.
+        """
+        if trainer.is_global_zero:
+            start = self.config.ckpt_path
+            set_aside(Path(trainer.default_root_dir) / "checkpoints", Path(start) if start else None)
         for logger in _csv_loggers(trainer):
             if self._num_lines is None:
                 logger.restart()

@@ -40,7 +40,9 @@ def fetch_smollm2(cache_dir: Path) -> Path:
     if folder.is_dir():
         return folder
     if importlib.util.find_spec("gguf") is None:
-        raise InputError("SmolLM2 comes as a GGUF file and the package gguf is missing: pip install gguf")
+        raise InputError(
+            "SmolLM2 comes as a GGUF file and the package gguf, which is the extra `gguf`, is missing: pip install gguf"
+        )
     with tempfile.TemporaryDirectory() as temporary:
         gguf = _download(Path(temporary))
         write_folder(folder, lambda new: _convert(gguf, new))

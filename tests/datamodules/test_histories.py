@@ -128,6 +128,8 @@ def test_all_users_are_loaded_once_over_all_ranks(tmp_path: Path) -> None:
         HistoryDataModule(*paths).setup("predict")
     PromptSettings(max_length=700).write(tmp_path)
     data = HistoryDataModule(*paths, batch_size=3)
+    with pytest.raises(InputError, match="histories have no targets to fit on: use predict"):
+        data.setup("fit")
     data.setup("predict")
     seen = []
     for rank in range(2):

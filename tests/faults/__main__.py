@@ -57,6 +57,7 @@ def plan(quick: bool) -> Iterator[tuple[str, Fault, Mode]]:
         ("killed while writing a checkpoint", faults.killed_while_writing_a_checkpoint, 4),
         ("SIGKILL before a checkpoint's rename", faults.killed_before_a_rename, 2),
         ("SIGTERM or SIGUSR1 at a random moment", faults.asked_to_stop, 4),
+        ("SIGTERM or SIGUSR1 twice at a named point", faults.asked_twice_at_a_point, 2),
         ("last checkpoint torn or changed", faults.last_checkpoint_damaged, 2),
         ("full disk, warn and stop", faults.no_room_on_the_disk, 1),
         ("other number of processes", faults.other_number_of_processes, 1),

@@ -79,8 +79,19 @@ def asked_to_stop(load: Workload, name: str, mode: Mode, rng: np.random.Generato
     number = int(rng.choice([signal.SIGTERM, signal.SIGUSR1]))
     # Steps of the last epoch's end are left alone: a run asked to stop as it finishes may finish.
     count = int(rng.integers(1, int(0.8 * load.calls(mode))))
-    settings = load.settings(mode, _fault("AtCall", count=count, number=number), rank=0)
-    ended = load.runner(mode).fit(name, settings)
+    return _asked(load, name, mode, _fault("AtCall", count=count, number=number), rank=0)
+
+
+def asked_twice_at_a_point(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
+    """One rank, whichever, is asked and asked again: in the first step, in a validation, while a checkpoint is made."""
+    event = str(rng.choice(["train batch", "backward", "validation batch", "checkpoint"]))
+    number = int(rng.choice([signal.SIGTERM, signal.SIGUSR1]))
+    fault = _fault("AtPoint", event=event, count=int(rng.integers(1, 4)), number=number, times=2)
+    return _asked(load, name, mode, fault, rank=int(rng.integers(mode.processes)))
+
+
+def _asked(load: Workload, name: str, mode: Mode, fault: dict[str, Any], rank: int) -> int:
+    ended = load.runner(mode).fit(name, load.settings(mode, fault, rank))
     require(ended, [TERMINATED] + [0] * (mode.processes - 1))
     lost = lost_steps(load.folder / name)
     if lost != 0 or "go on with --ckpt_path last" not in ended.output:

@@ -12,15 +12,19 @@ from typing import Any
 
 
 def hit(number: int) -> None:
-    """Sends a signal to this very process; SIGKILL does not return, and takes the children with it.
+    """Sends a signal to this very process; SIGKILL does not return.
 
-    W&B's writer is such a child: it would outlive the training, but not the machine.
+    SIGKILL takes the children with it: W&B's writer is such a child, which would outlive the training, but not the
+    machine. Any other signal goes to the process group, as torchrun and `timeout` send it: to the loaders' workers too.
+    Another process sends it, since a worker takes a SIGTERM from its parent for leave to end.
     """
     if number == signal.SIGKILL:
         for children in Path("/proc/self/task").glob("*/children"):
             for child in children.read_text().split():
                 os.kill(int(child), signal.SIGKILL)
-    os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+    send = f"import os; os.killpg({os.getpgrp()}, {number})"
+    subprocess.run([sys.executable, "-I", "-S", "-c", send], start_new_session=True, check=True)
 
 
 class Fault:
@@ -34,16 +38,17 @@ class Fault:
 
 
 class AtPoint(Fault):
-    """A signal when a named point is reached for the n-th time; `Recorder` names them."""
+    """A signal when a named point is reached for the n-th time, or several there; `Recorder` names the points."""
 
-    def __init__(self, event: str, count: int, number: int = int(signal.SIGKILL)) -> None:
-        self._event, self._left, self._number = event, count, number
+    def __init__(self, event: str, count: int, number: int = int(signal.SIGKILL), times: int = 1) -> None:
+        self._event, self._left, self._number, self._times = event, count, number, times
 
     def reached(self, event: str) -> None:
         if event == self._event:
             self._left -= 1
             if self._left == 0:
-                hit(self._number)
+                for _ in range(self._times):
+                    hit(self._number)
 
 
 class AtCall(Fault):

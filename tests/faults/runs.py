@@ -148,9 +148,10 @@ def _die_with_the_parent() -> None:
 
 
 def _wait(pids: list[int], alone: bool) -> Ended:
-    """Waits for all; what takes five minutes, or two after another has ended, has hung and is made to say where.
+    """Waits for all; what takes half an hour, or ten minutes after another has ended, has hung and must say where.
 
-    Time is counted in looks: a machine that is put to sleep has not hung.
+    Time is counted in looks: a machine that is put to sleep has not hung. One that others use hard has not either: a
+    run of a few seconds can take minutes there.
     """
     left = dict(enumerate(pids))
     statuses = [0] * len(pids)
@@ -166,7 +167,7 @@ def _wait(pids: list[int], alone: bool) -> Ended:
                 if alone and statuses[rank] < 0:
                     for other in left.values():
                         _end_group(other)
-        if looks > 300 * _LOOKS or (looks_at_first and looks - looks_at_first > 120 * _LOOKS):
+        if looks > 1800 * _LOOKS or (looks_at_first and looks - looks_at_first > 600 * _LOOKS):
             for other in left.values():
                 _end_group(other, signal.SIGABRT)
         looks += 1

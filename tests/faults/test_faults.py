@@ -20,7 +20,13 @@ ROOT = Path(__file__).parents[2]
 def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        start_new_session=True,  # the faults signal a process group
     )
 
 
@@ -35,8 +41,9 @@ def test_a_few_faults_are_survived(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_sigterm_under_lightnings_own_launcher(tiny_folder: Path, tmp_path: Path) -> None:
-    """The second process is a child of the first, which is asked to stop after four steps."""
+    """The second process is a child of the first; both and their loaders' workers are asked after four steps."""
     settings = config(tiny_folder)
+    settings["data"]["init_args"]["num_workers"] = 2
     fault = {
         "class_path": "tests.faults.points.AtPoint",
         "init_args": {"event": "step", "count": 4, "number": int(signal.SIGTERM)},

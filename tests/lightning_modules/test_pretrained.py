@@ -174,6 +174,13 @@ def test_a_hub_that_cannot_be_reached_says_which_file_was_sought_and_what_to_do(
         PretrainedLM("./nothing").build(tokenizer)
 
 
+def test_a_folder_without_a_tokenizer_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match="^no tokenizer at '.*': give a folder with tokenizer.json and all beside it$"
+    ):
+        load_tokenizer(str(tmp_path))
+
+
 def language_model(settings: dict, folder: Path, **model) -> dict:
     settings["model"]["init_args"].update(
         language_model={
@@ -221,8 +228,9 @@ def test_a_context_shorter_than_a_prompt_names_the_example_and_both_lengths(
 def test_quantising_without_bitsandbytes_says_what_to_install(tiny_folder: Path, capsys) -> None:
     folder = save_tiny("llama3", Path("model"))
     settings = language_model(supervised(tiny_folder), folder, quantization="nf4")
-    assert "quantization=nf4 needs the package bitsandbytes: pip install" in fails(
-        capsys, "fit", "q", settings
+    assert (
+        "quantization=nf4 needs the package bitsandbytes, which is the extra `quantised`: pip install"
+        in fails(capsys, "fit", "q", settings)
     )
 
 
@@ -231,7 +239,7 @@ def test_a_gguf_file_without_its_reader_says_what_to_install(tokenizer: PreTrain
     key, value = b"general.architecture", b"llama"  # a string is type 8
     entry = struct.pack("<Q20sIQ5s", len(key), key, 8, len(value), value)
     Path("weights.gguf").write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + entry)
-    with pytest.raises(InputError, match="needs a package that is missing: pip install gguf"):
+    with pytest.raises(InputError, match="needs the package gguf, which is the extra `gguf`: pip install"):
         PretrainedLM("./weights.gguf").build(tokenizer)
 
 
