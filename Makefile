@@ -27,9 +27,11 @@ quickstart: setup
 
 study: setup
 	$(BIN)/python -m study.run study/grid.yaml
+	$(BIN)/python -m study.report outputs/study --store study/results --fill docs/results.md
 
 study-small: setup
 	$(BIN)/python -m study.run study/small.yaml
+	$(BIN)/python -m study.report outputs/study_small --to outputs/study_small/report
 
 smollm2: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check gguf==0.19.0
