@@ -1,29 +1,38 @@
 """Peak memory of a real run."""
 
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
+import torch
 import yaml
 
 from benchmarks.memory import peak_gb
 from tests.cli import config
 
 
-def test_a_larger_model_takes_as_much_more_as_its_weights(tiny_folder: Path, tmp_path: Path) -> None:
-    """256 MB of weights: their gradients, the reference and Adam's two moments make five times that."""
+class Ballast(pl.Callback):
+    """Takes memory when training starts, and gives it back at once."""
+
+    def __init__(self, gigabytes: float) -> None:
+        self._floats = int(gigabytes * 1e9 / 4)
+
+    def on_train_start(self, *_: Any) -> None:
+        torch.ones(self._floats)
+
+
+def test_a_gigabyte_that_was_given_back_is_in_the_peak(tiny_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(config(tiny_folder, init_from=None)))
-    small, large = (
-        peak_gb(
-            str(path),
-            False,
-            trainer__max_steps=2,
-            data__cache_dir=tmp_path,
-            model__language_model__intermediate_size=size,
-        )
-        for size in (64, 666_667)  # three matrices of size × 32 floats
-    )
-    assert 1.2 < large - small < 2.5
+    peaks = []
+    for gigabytes in (0.0, 1.0):
+        settings = config(tiny_folder)
+        settings["trainer"]["callbacks"] = [
+            {"class_path": "tests.benchmarks.test_memory.Ballast", "init_args": {"gigabytes": gigabytes}}
+        ]
+        path.write_text(yaml.safe_dump(settings))
+        peaks.append(peak_gb(str(path), True, trainer__max_steps=1, data__cache_dir=tmp_path))
+    assert 0.8 < peaks[1] - peaks[0] < 1.1
 
 
 def test_a_run_that_fails_says_why(tiny_folder: Path, tmp_path: Path) -> None:
