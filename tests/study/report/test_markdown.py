@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from datamodules import InputError
-from study.cells import cells_of
-from study.document import Section, Table
-from study.markdown import fill, rendered
-from study.sections import sections_of
+from study.report.cells import cells_of
+from study.report.document import Section, Table
+from study.report.markdown import fill, rendered
+from study.report.sections import sections_of
 from study.store import load
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE, RESULTS = ROOT / "docs/results.md", ROOT / "study/results"
 
 TABLE = Table("one", "One", ("", "K"), (("a|b", "1"), ("c\nd", "*2*")), "A note.")
@@ -56,7 +56,7 @@ def require_own_tables(page: Path, results: Path) -> None:
 
 def test_a_page_under_version_control_says_what_its_results_say(tmp_path: Path) -> None:
     """The small study of the tests, and the same page with one digit changed."""
-    page, results = Path(__file__).parent / "results/page.md", Path(__file__).parent / "results"
+    page, results = Path(__file__).parents[1] / "results/page.md", Path(__file__).parents[1] / "results"
     require_own_tables(page, results)
     wrong = tmp_path / "page.md"
     wrong.write_text(page.read_text().replace("| .400 |", "| .401 |", 1))

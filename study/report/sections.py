@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from study import charts, comparisons
-from study.cells import Cell, arms_of
-from study.document import Figure, Section, Table
-from study.suite import Suite, suites_of
+from study.report import charts, comparisons
+from study.report.cells import Cell, arms_of
+from study.report.document import Figure, Section, Table
+from study.report.suite import Suite, suites_of
 
 _COMPARISON = "Every method at the learning rate that validation chose, tested with its best checkpoint."
 _BASE = "Does DynamicPO help, at each K?"
@@ -27,7 +27,7 @@ def sections_of(cells: list[Cell]) -> list[Section]:
     """Builds the report.
 
     Args:
-        cells: As `study.cells.cells_of` groups runs.
+        cells: As `study.report.cells.cells_of` groups runs.
 
     Returns:
         Sections with at least one figure or table each.

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from study.cells import Arm, Cell, grouped
-from study.names import DYNAMIC, PLAIN, candidates, data, method, parts
+from study.report.cells import Arm, Cell, grouped
+from study.report.names import DYNAMIC, PLAIN, candidates, data, method, parts
 from study.settings import Setting
 
 _STAGES = ("baseline", "supervised", "preference")

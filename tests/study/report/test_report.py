@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.study.test_page import Page
 
-from study.report import main
+from study.report.__main__ import main
 from study.runs import read_run
 from tests.study.folders import configuration, objective, write_run
 from tests.study.studies import write_study
-from tests.study.test_page import Page
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 from html import escape
 
-from study.document import Figure, Panel, Section, Series, Table
-from study.figures import COLOURS, INK, RULE, Limits, limits, svg
+from study.report.document import Figure, Panel, Section, Series, Table
+from study.report.figures import COLOURS, INK, RULE, Limits, limits, svg
 
 _DARK = ("#56b4e9", "#ff8a3d", "#19b58a", "#e08fbd", "#e6a817", "#9fd3f2", "#b5b5b5")
 

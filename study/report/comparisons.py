@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from study import names
-from study.cells import SELECTED_ON, Arm, Cell, paired
-from study.document import Table, difference, interval, number, probability
 from study.estimates import Estimate, holm
-from study.suite import Line, Suite
+from study.report import names
+from study.report.cells import SELECTED_ON, Arm, Cell, paired
+from study.report.document import Table, difference, interval, number, probability
+from study.report.suite import Line, Suite
 
 INTERVALS = "95 % intervals account for users and, from two seeds on, for seeds."
 _PAIRED = (

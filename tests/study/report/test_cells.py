@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.cells import arms_of, cells_of, paired
+from study.report.cells import arms_of, cells_of, paired
 from study.runs import Run, read_run
 from tests.study.folders import configuration, objective, write_predictions, write_run
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from study.cells import cells_of
-from study.document import Section, Table
-from study.report import collect
-from study.sections import sections_of
+from study.report.__main__ import collect
+from study.report.cells import cells_of
+from study.report.document import Section, Table
+from study.report.sections import sections_of
 from tests.study.folders import USERS
 from tests.study.studies import SEEDS, write_study
 

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from datamodules.errors import InputError
-from study import figures
-from study.cells import cells_of
-from study.document import Section
-from study.markdown import fill, markdown
-from study.page import page
+from study.report import figures
+from study.report.cells import cells_of
+from study.report.document import Section
+from study.report.markdown import fill, markdown
+from study.report.page import page
+from study.report.sections import sections_of
 from study.runs import Run, read_run, run_folders
-from study.sections import sections_of
 from study.store import RUNS, load, store
 
 TITLE = "Negatives, loss and accuracy"

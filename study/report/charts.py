@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from study import names
-from study.cells import HIT, SELECTED_ON, Arm, Cell, grouped
-from study.comparisons import INTERVALS
-from study.document import Figure, Panel, Series
-from study.suite import Suite
+from study.report import names
+from study.report.cells import HIT, SELECTED_ON, Arm, Cell, grouped
+from study.report.comparisons import INTERVALS
+from study.report.document import Figure, Panel, Series
+from study.report.suite import Suite
 
 Measure = Callable[[Cell], tuple[float, float, float] | None]  # the value and its lower and upper end
 Points = tuple[str, list[tuple[float, Cell]]]  # a line's label, and its cells by place on the horizontal axis

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from datamodules.errors import InputError
-from study.document import Section, Table
+from study.report.document import Section, Table
 
 _MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

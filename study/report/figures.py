@@ -4,6 +4,7 @@ import io
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from study.document import Figure, Panel, Series
+from study.report.document import Figure, Panel, Series
 
 # Okabe and Ito's palette, darkened where a line would not have contrast 3 : 1 with white. The page gives every colour a
 # variable of its own, so that a dark theme has the undarkened ones.
@@ -116,7 +117,7 @@ def _draw(canvas: Canvas | SubFigure, panel: Panel, shared: Limits) -> None:
     axes = canvas.add_subplot()
     for place, series in enumerate(panel.series):
         look = place % len(COLOURS)
-        style = {
+        style: dict[str, Any] = {
             "color": COLOURS[look],
             "linestyle": _STROKES[look],
             "marker": _MARKERS[look],

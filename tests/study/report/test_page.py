@@ -8,9 +8,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from study.document import Figure, Panel, Section, Series, Table
-from study.figures import COLOURS, INK, limits, png, variables
-from study.page import page
+from study.report.document import Figure, Panel, Section, Series, Table
+from study.report.figures import COLOURS, INK, limits, png, variables
+from study.report.page import page
 
 HOSTILE = "<script>alert('1')</script> & \"quoted\" $x$ | é"
 VOID = {"meta", "br", "hr", "img", "link", "input"}

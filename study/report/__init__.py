@@ -1,0 +1,1 @@
+"""One page, figures and tables from finished runs: `python -m study.report`."""
