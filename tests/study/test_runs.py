@@ -171,7 +171,7 @@ def test_a_run_of_the_command_line_is_read(
     train("test", "dynamicpo", settings, "--ckpt_path", "best")
     train("predict", "dynamicpo", settings, "--ckpt_path", "best")
     run = read_run(folder, "dynamicpo")
-    assert run.setting.data == "RecBoleSource"
+    assert run.setting.data == "RecBoleSource tiny"
     assert (run.setting.negatives, run.setting.learning_rate, run.setting.gamma) == (5, 0.01, 2.0)
     assert run.curves["train/loss"].steps.tolist() == [1, 3, 5, 7, 9, 11]
     assert run.curves["val/hit_ratio@1"].steps.tolist() == [5, 11]
