@@ -27,7 +27,7 @@ quickstart: setup
 
 study: setup
 	$(BIN)/python -m study.run study/grid.yaml
-	$(BIN)/python -m study.report outputs/study --store study/results --fill docs/results.md
+	$(BIN)/python -m study.report outputs/study --store study/results --to outputs/study/report
 
 study-small: setup
 	$(BIN)/python -m study.run study/small.yaml
