@@ -1,10 +1,13 @@
 """A small data set in RecBole's format, made here so that no test needs the network."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import wandb
 
 from datamodules import RecommendationDataModule
 from datamodules.sources import RecBoleSource
@@ -40,6 +43,14 @@ def write_tiny(folder: Path) -> Path:
     times = rng.integers(300, size=TINY_INTERACTIONS)  # many ties
     rows = [(f"u{u}", f"i{i}", float(t)) for u, i, t in zip(users, items, times, strict=True)]
     return write_atomic(folder, "tiny", rows, tiny_titles())
+
+
+@pytest.fixture(autouse=True)
+def _no_service_of_wandb_is_left() -> Iterator[None]:
+    """W&B's service is told to child processes in an environment variable: the next test would share it."""
+    yield
+    if "WANDB_SERVICE" in os.environ:
+        wandb.teardown()
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.study.test_page import Page
 
 from study.report.__main__ import main
 from study.runs import read_run
 from tests.study.folders import configuration, objective, write_run
+from tests.study.report.test_page import Page
 from tests.study.studies import write_study
 
 ROOT = Path(__file__).parents[3]
