@@ -78,7 +78,8 @@ class WandbRun(LineLogger):
                 mode=self._mode,
                 project=self._project,
                 name=self._run_name,
-                dir=self._folder,
+                # W&B's service may have been started elsewhere, and would take a relative path from there.
+                dir=os.path.abspath(self._folder),
                 resume="allow" if self._mode == "online" else None,
                 settings=wandb.Settings(console="off", silent=True),
             )

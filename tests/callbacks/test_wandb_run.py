@@ -111,3 +111,20 @@ def test_a_result_of_a_test_is_no_point_of_the_curves(tmp_path: Path) -> None:
     (line,) = logged_lines(tmp_path, RUN_ID)
     assert line["test/mrr"] == 0.5
     assert STEP not in line
+
+
+def test_a_service_that_was_started_elsewhere_writes_to_the_runs_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a notebook's or a sweep's does; the folder of a run is a relative path as a rule."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    _end_service()
+    monkeypatch.chdir(elsewhere)
+    wandb.setup()
+    monkeypatch.chdir(tmp_path)
+    log = WandbRun("run", RUN_ID, "offline", "project", "name")
+    log.log_metrics({"a": 1.0}, step=0)
+    log.finalize("success")
+    _end_service()
+    assert [line["a"] for line in logged_lines(tmp_path / "run", RUN_ID)] == [1.0]
