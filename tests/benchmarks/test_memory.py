@@ -22,6 +22,7 @@ class Ballast(pl.Callback):
         torch.ones(self._floats)
 
 
+@pytest.mark.slow
 def test_a_gigabyte_that_was_given_back_is_in_the_peak(tiny_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     peaks = []

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import yaml
 
 from benchmarks.overhead import durations, shares
@@ -7,6 +8,7 @@ from benchmarks.sweep import seconds_per_step
 from tests.cli import config
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_real_run_make_a_whole(tiny_folder: Path, tmp_path: Path) -> None:
     settings = config(tiny_folder)
     settings["model"]["init_args"]["reference_cache"] = str(tmp_path / "cache")

@@ -61,6 +61,7 @@ def test_out_of_memory_is_null(
     assert row["memory_ratio"] is None
 
 
+@pytest.mark.slow
 def test_a_fresh_process_finds_the_same_loss(tiny_folder: Path, tmp_path: Path) -> None:
     workload = Workload("quickstart", 3, 2, str(tmp_path), str(tiny_folder))
     timing = Timing(warmup=0, steps=1, seconds=0)
@@ -86,6 +87,7 @@ def test_disagreement_is_refused() -> None:
         agreement.require_agreement("it", example(), replace(example(), gradient_norm=5.1))
 
 
+@pytest.mark.slow
 def test_a_failure_is_not_out_of_memory(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="not_a_way"):
         measure_apart("not_a_way", Workload("quickstart", 1, 2, str(tmp_path)), Timing())
