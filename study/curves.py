@@ -1,18 +1,16 @@
 """What a finished run's metrics.csv says to the collapse alarm."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from callbacks.collapse_rule import Change, Evidence
 from datamodules.errors import InputError
+from study.runs import read_config, read_metrics
 
-_PAIRED = ("alarm/train_loss_change", "alarm/mrr_change", "alarm/mrr_error", "alarm/hit_ratio@1_change")
-_Row = dict[str, str]
+_LOSS_CHANGE = "alarm/train_loss_change"  # logged by `CollapseAlarm` alone
+_Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,12 @@ def read_curve(folder: Path, examples: int | None = None) -> Curve:
     Raises:
         InputError: A file is missing, or the run has no validations, or their size is not known.
     """
-    rows, config = _rows(folder / "metrics.csv"), _config(folder / "config.yaml")
+    rows, config = read_metrics(folder / "metrics.csv"), read_config(folder / "config.yaml")
     validated = _validations(rows)
     if not validated:
         raise InputError(f"{folder / 'metrics.csv'} has no validation: leave the run out")
-    lines = [row for row in rows if row.get("val/mrr")]
-    paired = any(row.get(_PAIRED[0]) for row in lines)
+    lines = [row for row in rows if "val/mrr" in row]
+    paired = any(_LOSS_CHANGE in row for row in lines)
     if paired:
         evidence = _as_logged(lines, validated)
     else:
@@ -102,14 +100,13 @@ def _difference(now: float, then: float, examples: int) -> Change:
 def _as_logged(lines: Sequence[_Row], validated: Sequence[Validation]) -> list[Evidence | None]:
     found: list[Evidence | None] = []
     for row, validation in zip(lines, validated, strict=True):
-        if not row.get(_PAIRED[0]) or float(row["alarm/mrr_change"]) > 0:
+        if _LOSS_CHANGE not in row or row["alarm/mrr_change"] > 0:
             found.append(None)
             continue
         mrr, hit_ratio = (
-            Change(float(row[f"alarm/{name}_change"]), float(row[f"alarm/{name}_error"]))
-            for name in ("mrr", "hit_ratio@1")
+            Change(row[f"alarm/{name}_change"], row[f"alarm/{name}_error"]) for name in ("mrr", "hit_ratio@1")
         )
-        found.append(Evidence(float(row[_PAIRED[0]]), mrr, hit_ratio, validation.easy_share))
+        found.append(Evidence(row[_LOSS_CHANGE], mrr, hit_ratio, validation.easy_share))
     return found
 
 
@@ -117,14 +114,14 @@ def _validations(rows: Sequence[_Row]) -> list[Validation]:
     found, losses = [], []
     easy_share: float | None = None
     for row in rows:
-        if row.get("train/loss"):
-            losses.append(float(row["train/loss"]))
-        if row.get("gradient/easy_norm") and row.get("gradient/boundary_norm"):
-            easy, boundary = float(row["gradient/easy_norm"]), float(row["gradient/boundary_norm"])
+        if "train/loss" in row:
+            losses.append(row["train/loss"])
+        if "gradient/easy_norm" in row and "gradient/boundary_norm" in row:
+            easy, boundary = row["gradient/easy_norm"], row["gradient/boundary_norm"]
             easy_share = easy / (easy + boundary) if easy + boundary else easy_share
-        if row.get("val/mrr"):
+        if "val/mrr" in row:
             loss = sum(losses) / len(losses) if losses else float("nan")
-            found.append(Validation(loss, float(row["val/mrr"]), float(row["val/hit_ratio@1"]), easy_share))
+            found.append(Validation(loss, row["val/mrr"], row["val/hit_ratio@1"], easy_share))
             losses = []
     return found
 
@@ -134,17 +131,3 @@ def _num_examples(folder: Path, config: dict[str, Any]) -> int:
     if count is None:
         raise InputError(f"{folder} does not say how many examples it was validated on: give --examples")
     return count
-
-
-def _rows(path: Path) -> list[_Row]:
-    if not path.is_file():
-        raise InputError(f"{path} is missing: give the folder of a finished run")
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path} is missing: give the folder of a finished run")
-    config: dict[str, Any] = yaml.safe_load(path.read_text())
-    return config

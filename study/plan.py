@@ -1,6 +1,5 @@
 """From a grid to runs, and the choice of a learning rate on validation alone."""
 
-import csv
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from datamodules.errors import InputError
 from study.grid import Grid
+from study.runs import read_metrics
 from study.stage import Stage
 
 _MONITOR = "val/hit_ratio@1"
@@ -65,9 +65,8 @@ def best_validation(folder: Path) -> float:
         InputError: The run has none.
     """
     try:
-        with (folder / "metrics.csv").open(newline="") as file:
-            return max(float(row[_MONITOR]) for row in csv.DictReader(file) if row.get(_MONITOR))
-    except (OSError, ValueError) as error:
+        return max(line[_MONITOR] for line in read_metrics(folder / "metrics.csv") if _MONITOR in line)
+    except (InputError, ValueError) as error:
         raise InputError(f"{folder} has no {_MONITOR}: run it first") from error
 
 

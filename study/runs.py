@@ -119,7 +119,7 @@ def read_run(folder: Path, name: str) -> Run:
     Raises:
         InputError: A file is missing or broken, the run is not finished, or its files are not of one model.
     """
-    config = _config(folder / _CONFIG)
+    config = read_config(folder / _CONFIG)
     lines = read_metrics(folder / _METRICS)
     finished = read_finished(folder / _FINISHED)
     _require_finished(folder, config, lines, bool(finished))
@@ -140,7 +140,12 @@ def read_run(folder: Path, name: str) -> Run:
     )
 
 
-def _config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads the configuration that a run has saved.
+
+    Raises:
+        InputError: It is missing or is none.
+    """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

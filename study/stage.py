@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from datamodules.errors import InputError
+from study.runs import read_finished
 
 FINISHED = "finished.json"
 _BEGUN, _SETTINGS = "begun.txt", "settings.yaml"
@@ -46,8 +47,7 @@ class Stage:
     @property
     def is_finished(self) -> bool:
         """Whether this very run is finished."""
-        record = self.folder / FINISHED
-        return record.is_file() and json.loads(record.read_text())["config"] == self.fingerprint
+        return read_finished(self.folder / FINISHED).get("config") == self.fingerprint
 
     def finish(self, threads: int | None = None, log: Path | None = None) -> None:
         """Runs what is missing.
