@@ -34,8 +34,16 @@ def supervised_stage(grid: Grid, name: str, seed: int) -> Stage:
     return Stage(folder, tuple(map(Path, model.configs)), settings)
 
 
-def preference_stage(grid: Grid, cell: Cell, rate: float, seed: int) -> Stage:
-    """A preference run from the SFT model of the same seed."""
+def preference_stage(grid: Grid, cell: Cell, rate: float, seed: int, tested: bool = True) -> Stage:
+    """A preference run from the SFT model of the same seed.
+
+    Args:
+        grid: The study.
+        cell: Objective and K.
+        rate: The learning rate.
+        seed: Of the run and of its SFT model.
+        tested: Whether its best checkpoint ranks the test examples.
+    """
     folder = Path(grid.outputs) / f"{cell.objective}-k{cell.num_negatives}-lr{rate:.0e}-s{seed}"
     start = supervised_stage(grid, "sft", seed).folder / "checkpoints/best.ckpt"
     init = {
@@ -45,7 +53,8 @@ def preference_stage(grid: Grid, cell: Cell, rate: float, seed: int) -> Stage:
     }
     asked = {"model": {"init_args": init}, "data": {"init_args": {"num_negatives": cell.num_negatives}}}
     settings = _merged(_merged(grid.settings, asked), _run(folder, seed))
-    return Stage(folder, tuple(map(Path, grid.preference)), settings)
+    subcommands = ("fit", "predict") if tested else ("fit",)
+    return Stage(folder, tuple(map(Path, grid.preference)), settings, subcommands)
 
 
 def chosen_rate(grid: Grid, cell: Cell) -> float:

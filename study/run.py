@@ -68,7 +68,9 @@ def run_part(grid: Grid, name: str, part: Part, runner: Runner) -> None:
     cells = [Cell(objective, k) for objective in part.objectives for k in part.num_negatives]
     run_supervised(grid, "sft", runner, range(part.seeds))
     if part.rate_of is None:
-        search = [preference_stage(grid, cell, rate, 0) for cell in cells for rate in grid.rates]
+        search = [
+            preference_stage(grid, cell, rate, seed=0, tested=False) for cell in cells for rate in grid.rates
+        ]
         runner.finish(f"{name}, learning rates", search)
     rates = {
         cell: chosen_rate(grid, Cell(part.rate_of or cell.objective, cell.num_negatives)) for cell in cells

@@ -1,4 +1,4 @@
-"""One run of the command line: trained, predicted, never repeated once finished, resumed where it was stopped."""
+"""One run of the command line: trained, predicted, nothing of it repeated once done, resumed where it was stopped."""
 
 import hashlib
 import json
@@ -41,16 +41,16 @@ class Stage:
     def fingerprint(self) -> str:
         """Identifies what is asked: the files' contents and the settings."""
         asked = [path.read_text() for path in self.configs]
-        asked += [json.dumps(self.settings, sort_keys=True), *self.subcommands]
+        asked.append(json.dumps(self.settings, sort_keys=True))
         return hashlib.sha256("\0".join(asked).encode()).hexdigest()
 
     @property
     def is_finished(self) -> bool:
-        """Whether this very run is finished."""
-        return read_finished(self.folder / FINISHED).get("config") == self.fingerprint
+        """Whether every subcommand of this very run is done."""
+        return not self._missing(self._record())
 
     def finish(self, threads: int | None = None, log: Path | None = None) -> None:
-        """Runs what is missing.
+        """Runs the subcommands that are missing.
 
         Args:
             threads: Processor threads; None leaves them to torch.
@@ -59,20 +59,32 @@ class Stage:
         Raises:
             InputError: A command failed.
         """
-        if self.is_finished:
-            return
-        resumed = self._begin()
-        seconds = {
-            subcommand: self._run(subcommand, resumed, threads, log) for subcommand in self.subcommands
-        }
-        record = {
+        record = self._record()
+        resumed = not record and self._begin()
+        for subcommand in self._missing(record):
+            seconds = self._run(subcommand, resumed, threads, log)
+            first = record or self._noted(subcommand, None if resumed else seconds, threads)
+            record = first | {"done": [*first["done"], subcommand]}
+            (self.folder / FINISHED).write_text(json.dumps(record, indent=1) + "\n")
+
+    def _noted(self, subcommand: str, seconds: float | None, threads: int | None) -> dict[str, Any]:
+        """What is kept of the first subcommand; only training takes time worth naming."""
+        return {
             "config": self.fingerprint,
-            "seconds": None if resumed else seconds.get("fit", 0.0),
-            "command": " ".join(self._command(self.subcommands[0], resumed=False)),
+            "seconds": seconds if subcommand == "fit" else 0.0,
+            "command": " ".join(self._command(subcommand, resumed=False)),
             "commit": _commit(),
             "threads": threads or torch.get_num_threads(),
+            "done": [],
         }
-        (self.folder / FINISHED).write_text(json.dumps(record, indent=1) + "\n")
+
+    def _record(self) -> dict[str, Any]:
+        """What was noted of this very run; empty where its training, or whatever comes first, is not done."""
+        record = read_finished(self.folder / FINISHED)
+        return record if record.get("config") == self.fingerprint else {}
+
+    def _missing(self, record: dict[str, Any]) -> list[str]:
+        return [subcommand for subcommand in self.subcommands if subcommand not in record.get("done", [])]
 
     def _begin(self) -> bool:
         """Says whether an interrupted run of the same settings left a checkpoint; otherwise notes that one begins."""

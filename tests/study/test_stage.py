@@ -46,6 +46,17 @@ def test_a_run_is_trained_and_predicted_once() -> None:
     assert len(calls()) == 2
 
 
+def test_what_was_trained_is_predicted_later_and_not_trained_again() -> None:
+    Stage(Path("run"), (Path("a.yaml"),), {}, ("fit",)).finish()
+    trained = json.loads(Path("run/finished.json").read_text())
+    stage = Stage(Path("run"), (Path("a.yaml"),), {})
+    assert not stage.is_finished
+    stage.finish()
+    assert calls() == ["fit --config a.yaml", "predict --config a.yaml --ckpt_path best"]
+    assert stage.is_finished
+    assert json.loads(Path("run/finished.json").read_text()) == trained | {"done": ["fit", "predict"]}
+
+
 def test_a_rule_is_not_trained() -> None:
     Stage(Path("run"), (Path("a.yaml"),), {}, ("test", "predict")).finish()
     assert calls() == ["test --config a.yaml", "predict --config a.yaml"]
