@@ -19,7 +19,7 @@ from datamodules.errors import InputError
 from study.compare import metrics_of, read_predictions
 from study.settings import Setting, setting_of
 
-CURVES = ("train/", "val/", "boundary/", "gradient/", "beta/", "margin/", "reward/", "logps/")
+CURVES = ("train/", "val/", "boundary/", "gradient/", "beta/", "margin/", "reward/", "logps/", "alarm/")
 _DIGITS = 5  # of a curve's values: more than a figure shows, and few enough to keep many runs in a small file
 _ROUNDING = 1e-4  # metrics are logged in float32
 _CONFIG, _METRICS, _PREDICTIONS, _FINISHED = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.cli import main
-from study.alarm import main as judge
+from study.report.__main__ import main as report
 from study.workspace import LAYOUT
 from tests.test_readme import ROOT, small
 
@@ -32,11 +32,11 @@ def named() -> set[str]:
 
 
 def test_the_page_and_the_workspace_name_what_is_logged(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    watch, alarm = COMMANDS
+    watch, judged = COMMANDS
     arguments = small(watch.removeprefix("python train.py ").split(), tiny_folder)
     main([*arguments, "--trainer.log_every_n_steps=2", "--model.init_from=null", "--wandb.mode=disabled"])
     folder = Path("outputs/quickstart/dmpo")
@@ -48,6 +48,6 @@ def test_the_page_and_the_workspace_name_what_is_logged(
     shown = {metric for section in LAYOUT for chart in section.charts for metric in chart.metrics}
     assert shown - logged == {"reward/negative_rank_16"}, "there are fifteen negatives"
 
-    capsys.readouterr()
-    assert judge([argument for argument in alarm.split()[3:] if argument == str(folder)]) == 0
-    assert "false alarms: 0 of 1 healthy runs" in capsys.readouterr().out
+    assert judged == "python -m study.report outputs/quickstart"
+    assert report(["outputs/quickstart"]) == 0
+    assert "The collapse alarm, run by run" in Path("outputs/report/index.html").read_text()

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 from datamodules.errors import InputError
+from study.collect import collect
 from study.report import figures
 from study.report.cells import cells_of
 from study.report.document import Section
 from study.report.markdown import fill, markdown
 from study.report.page import page
 from study.report.sections import sections_of
-from study.runs import Run, read_run, run_folders
-from study.store import RUNS, load, store
+from study.store import store
 
 TITLE = "Negatives, loss and accuracy"
 _LEAD = (
@@ -24,49 +24,6 @@ _LEAD = (
     "means and paired differences add the variance over users, whose examples are dependent, and over seeds, and are "
     "Student's with Welch and Satterthwaite's degrees of freedom; with one seed they say nothing about other seeds."
 )
-
-
-def collect(places: list[Path]) -> tuple[list[Run], list[str]]:
-    """Reads all runs.
-
-    Args:
-        places: Folders with runs somewhere beneath, or results of `study.store`.
-
-    Returns:
-        The runs, and a line for every folder that is no finished run.
-
-    Raises:
-        InputError: A place is no folder, or there is no finished run in any.
-    """
-    runs: list[Run] = []
-    skipped: list[str] = []
-    for place in places:
-        if not place.is_dir():
-            raise InputError(f"{place} is no folder: give folders of runs, as outputs/quickstart")
-        if (place / RUNS).is_file():
-            runs += load(place)
-            continue
-        for folder in run_folders(place):
-            try:
-                runs.append(_comparable(read_run(folder, run_name(place, folder))))
-            except InputError as error:
-                skipped.append(str(error))
-    if not runs:
-        reasons = f" ({'; '.join(skipped)})" if skipped else ""
-        named = ", ".join(map(str, places))
-        raise InputError(f"no finished run in {named}{reasons}: train one first, as with make quickstart")
-    return runs, skipped
-
-
-def _comparable(run: Run) -> Run:
-    if run.ranks is not None and len(set(run.ranks.users.tolist())) < 2:
-        raise InputError(f"{run.name}: predictions of one user: an interval takes two")
-    return run
-
-
-def run_name(place: Path, folder: Path) -> str:
-    """A run's folder from the last part of the place on, whatever the working directory."""
-    return (Path(place.resolve().name) / folder.relative_to(place)).as_posix()
 
 
 def write(sections: list[Section], skipped: list[str], lead: list[str], folder: Path) -> None:

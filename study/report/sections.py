@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from study.report import charts, comparisons
+from study.report.alarms import alarm
 from study.report.cells import Cell, arms_of
 from study.report.document import Figure, Section, Table
 from study.report.suite import Suite, suites_of
@@ -20,6 +21,7 @@ _VARIED = "How much hangs on DynamicPO's two settings?"
 _CONTROLS = "Is it the boundary that helps, or only that fewer negatives enter the loss?"
 _RATES = "The rate of every method was chosen on validation alone, from these."
 _LEAK = "What a candidate list gives away: one data set, its lists as published and drawn anew."
+_ALARM = "Would CollapseAlarm have warned in these runs, and only where it should?"
 _RUNS = "What every number above rests on."
 
 
@@ -35,6 +37,7 @@ def sections_of(cells: list[Cell]) -> list[Section]:
     suites = list(suites_of(arms_of(cells)))
     sections = [section for suite in suites for section in _of_suite(suite, len(suites) > 1)]
     sections += _section("Candidate lists", _LEAK, None, comparisons.leak(suites))
+    sections += _section("The collapse alarm", _ALARM, None, alarm(cells))
     sections += _section("Runs", _RUNS, None, comparisons.run_table(cells))
     return sections
 

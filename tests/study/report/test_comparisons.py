@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from study.report.__main__ import collect
+from study.collect import collect
 from study.report.cells import cells_of
 from study.report.document import Section, Table
 from study.report.sections import sections_of
