@@ -125,6 +125,28 @@ def paired(first: Cell, second: Cell, metric: str = HIT) -> Estimate | None:
     return estimate(np.stack([b.metrics[metric] - a.metrics[metric] for a, b in pairs]), pairs[0][0].users)
 
 
+def paired_by_target(first: Cell, second: Cell, metric: str = HIT) -> Estimate | None:
+    """Estimates second − first on the same seeds and the ids both have, whatever their candidate lists.
+
+    Args:
+        first: On one data set.
+        second: On the same, whose ids are the same examples.
+        metric: Which.
+
+    Returns:
+        The estimate; None where they share no seed or no id.
+    """
+    seeds = sorted(first.ranks.keys() & second.ranks.keys())
+    pairs = [(first.ranks[seed], second.ranks[seed]) for seed in seeds]
+    if not pairs:
+        return None
+    _, mine, yours = np.intersect1d(pairs[0][0].ids, pairs[0][1].ids, return_indices=True)
+    if not len(mine):
+        return None
+    differences = [b.metrics[metric][yours] - a.metrics[metric][mine] for a, b in pairs]
+    return estimate(np.stack(differences), pairs[0][0].users[mine])
+
+
 def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
     """Items by key, both in the order in which they come."""
     groups: dict[_K, list[_T]] = defaultdict(list)

@@ -1,18 +1,13 @@
-"""Tables of test metrics and of paired differences."""
+"""Tables of test metrics, of learning rates, and of every run."""
 
 from collections.abc import Iterable
 
-from study.estimates import Estimate, holm
 from study.report import names
-from study.report.cells import SELECTED_ON, Arm, Cell, paired
-from study.report.document import Table, difference, interval, number, probability
-from study.report.suite import Line, Suite
+from study.report.cells import SELECTED_ON, Arm, Cell
+from study.report.document import Table, interval, number
+from study.report.suite import Suite
 
 INTERVALS = "95 % intervals account for users and, from two seeds on, for seeds."
-_PAIRED = (
-    "Differences are paired by seed and test example. p is two-sided and of the same t as the interval; "
-    "Holm adjusts it for all rows of the table."
-)
 
 
 def comparison(suite: Suite) -> Table | None:
@@ -35,21 +30,23 @@ def _compared(label: str, arm: Arm) -> tuple[str, ...]:
     cell = arm.chosen
     return (
         label,
-        _negatives(cell),
+        negatives(cell),
         names.rate(cell.setting.learning_rate),
         str(len(cell.ranks)),
         *(interval(cell.estimate(metric)) for metric in ("hit_ratio@1", "ndcg@5", "mrr")),
-        number(_mean(run.last("train/loss") for run in cell.runs)),
-        number(_mean(run.seconds for run in cell.runs), 0),
+        number(mean(run.last("train/loss") for run in cell.runs)),
+        number(mean(run.seconds for run in cell.runs), 0),
         commits(cell),
     )
 
 
-def _negatives(cell: Cell) -> str:
+def negatives(cell: Cell) -> str:
+    """K; empty for what is not trained on negatives."""
     return str(cell.setting.negatives) if cell.setting.stage == "preference" else ""
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of what is known; None without any."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
@@ -57,73 +54,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def commits(cell: Cell) -> str:
     """The commits of a cell's runs."""
     return ", ".join(sorted({run.commit for run in cell.runs if run.commit})) or "not noted"
-
-
-def against_base(suite: Suite) -> Table | None:
-    """DynamicPO − base at every K."""
-    title = "HR@1 of DynamicPO − its base objective"
-    return _differences(suite, suite.dynamic, f"paired-{suite.slug}", title)
-
-
-def controls(suite: Suite) -> Table | None:
-    """Controls − base, and DynamicPO − base beside them where it was run."""
-    settings = [arm.setting for line in suite.controls for arm in line.arms]
-    kin = {(setting.objective, setting.negatives, setting.rest) for setting in settings}
-    beside = [
-        Line(line.label, arms)
-        for line in suite.dynamic
-        if (
-            arms := tuple(
-                a for a in line.arms if (a.setting.objective, a.setting.negatives, a.setting.rest) in kin
-            )
-        )
-    ]
-    title = "HR@1 of other selections and β rules − the base objective"
-    return (
-        _differences(suite, [*beside, *suite.controls], f"controls-{suite.slug}", title) if settings else None
-    )
-
-
-def gamma_alpha(suite: Suite) -> Table | None:
-    """DynamicPO at every γ and α − base."""
-    varied = {(line.setting.gamma, line.setting.alpha) for line in suite.varied}
-    title = "HR@1 of DynamicPO at every γ and α − its base objective"
-    return _differences(suite, suite.varied, f"gamma-alpha-{suite.slug}", title) if len(varied) > 1 else None
-
-
-def _differences(suite: Suite, lines: list[Line], name: str, title: str) -> Table | None:
-    found: list[tuple[str, Cell, Cell, Estimate]] = []
-    for line in lines:
-        for arm in line.arms:
-            base = suite.base_of(arm.setting)
-            if base is not None and (estimate := paired(base, arm.chosen)) is not None:
-                found.append((line.label, base, arm.chosen, estimate))
-    adjusted = holm([estimate.p for *_, estimate in found])
-    rows = [
-        (
-            label,
-            str(cell.setting.negatives),
-            str(estimate.seeds),
-            number(_mean_on_shared_seeds(base, cell)),
-            number(_mean_on_shared_seeds(cell, base)),
-            difference(estimate),
-            probability(estimate.p),
-            probability(p),
-        )
-        for (label, base, cell, estimate), p in zip(found, adjusted, strict=True)
-    ]
-    head = ("", "K", "seeds", "base", "this", "this − base", "p", "p, Holm")
-    return (
-        Table(name, f"{title}: {suite.title}", head, tuple(rows), f"{_PAIRED} {INTERVALS}") if rows else None
-    )
-
-
-def _mean_on_shared_seeds(cell: Cell, other: Cell) -> float | None:
-    return _mean(
-        float(ranks.metrics["hit_ratio@1"].mean())
-        for seed, ranks in cell.ranks.items()
-        if seed in other.ranks
-    )
 
 
 def rates(suite: Suite) -> Table | None:
@@ -136,7 +66,7 @@ def rates(suite: Suite) -> Table | None:
                 mark = "chosen" if cell is arm.chosen else ""
                 rate = names.rate(cell.setting.learning_rate)
                 value = number(cell.validated(seeds), 4)
-                rows.append((line.label, _negatives(cell), rate, value, str(len(seeds)), mark))
+                rows.append((line.label, negatives(cell), rate, value, str(len(seeds)), mark))
     head = ("", "K", "lr", "validation HR@1", "seeds", "")
     note = "Of the best checkpoint, mean over the seeds that all rates were tried with. Test examples play no part."
     return (
@@ -164,25 +94,7 @@ def _fall(label: str, cell: Cell) -> tuple[str, ...] | None:
         return None
     means, best, last = loss[1].mean(axis=0), hit[1].max(axis=1).mean(), hit[1][:, -1].mean()
     shown = (number(float(value)) for value in (means[0], means[-1], best, last, best - last))
-    return (label, _negatives(cell), names.rate(cell.setting.learning_rate), str(len(hit[1])), *shown)
-
-
-def leak(suites: list[Suite]) -> Table | None:
-    """One data set with several kinds of candidates, every method beside itself."""
-    rows = []
-    for suite in suites:
-        others = [other for other in suites if other.arms[0].setting.data == suite.arms[0].setting.data]
-        if len(others) < 2:
-            continue
-        for line in suite.lines:
-            for arm in (arm for arm in line.arms if arm.chosen.ranks):
-                setting, estimate = arm.setting, arm.chosen.estimate()
-                place = (setting.data, line.label, _negatives(arm.chosen), names.candidates(setting))
-                rows.append((*place, str(estimate.seeds), interval(estimate), commits(arm.chosen)))
-    rows.sort(key=lambda row: row[:4])
-    head = ("data", "method", "K", "candidates", "seeds", "HR@1", "commit")
-    note = f"The same model and settings; only the candidate lists differ. {INTERVALS}"
-    return Table("leak", "HR@1 by candidate lists", head, tuple(rows), note) if rows else None
+    return (label, negatives(cell), names.rate(cell.setting.learning_rate), str(len(hit[1])), *shown)
 
 
 def run_table(cells: list[Cell]) -> Table:
@@ -191,7 +103,7 @@ def run_table(cells: list[Cell]) -> Table:
         (
             run.name,
             names.method(run.setting),
-            _negatives(cell),
+            negatives(cell),
             names.rate(run.setting.learning_rate),
             str(run.seed),
             number(float(run.ranks.metrics["hit_ratio@1"].mean()), 4) if run.ranks else "",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from study.report import charts, comparisons
+from study.report import charts, comparisons, differences
 from study.report.alarms import alarm
 from study.report.cells import Cell, arms_of
 from study.report.document import Figure, Section, Table
@@ -36,7 +36,7 @@ def sections_of(cells: list[Cell]) -> list[Section]:
     """
     suites = list(suites_of(arms_of(cells)))
     sections = [section for suite in suites for section in _of_suite(suite, len(suites) > 1)]
-    sections += _section("Candidate lists", _LEAK, None, comparisons.leak(suites))
+    sections += _section("Candidate lists", _LEAK, None, differences.leak(suites))
     sections += _section("The collapse alarm", _ALARM, None, alarm(cells))
     sections += _section("Runs", _RUNS, None, comparisons.run_table(cells))
     return sections
@@ -45,17 +45,19 @@ def sections_of(cells: list[Cell]) -> list[Section]:
 def _of_suite(suite: Suite, named: bool) -> Iterator[Section]:
     behind = f": {suite.title}" if named else ""
     yield from _section(f"Comparison{behind}", _COMPARISON, None, comparisons.comparison(suite))
-    yield from _section(f"DynamicPO against its base{behind}", _BASE, None, comparisons.against_base(suite))
+    yield from _section(f"DynamicPO against its base{behind}", _BASE, None, differences.against_base(suite))
     yield from _section(
         f"Loss and accuracy{behind}", _LEARNING, charts.learning_curves(suite), comparisons.falls(suite)
     )
     yield from _section(f"Easy and boundary negatives{behind}", _STAGES, charts.stages(suite), None)
-    yield from _section(f"HR@1 against K{behind}", _NEGATIVES, charts.by_negatives(suite), None)
+    yield from _section(
+        f"HR@1 against K{behind}", _NEGATIVES, charts.by_negatives(suite), differences.more_negatives(suite)
+    )
     yield from _section(f"Reward win rate{behind}", _WON, charts.win_rates(suite), None)
     yield from _section(
-        f"γ and α{behind}", _VARIED, charts.gamma_alpha(suite), comparisons.gamma_alpha(suite)
+        f"γ and α{behind}", _VARIED, charts.gamma_alpha(suite), differences.gamma_alpha(suite)
     )
-    yield from _section(f"Controls{behind}", _CONTROLS, None, comparisons.controls(suite))
+    yield from _section(f"Controls{behind}", _CONTROLS, None, differences.controls(suite))
     yield from _section(f"Learning rates{behind}", _RATES, None, comparisons.rates(suite))
 
 

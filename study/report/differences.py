@@ -1,0 +1,145 @@
+"""Tables of paired differences."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from study.estimates import Estimate, holm
+from study.report import names
+from study.report.cells import HIT, Cell, paired, paired_by_target
+from study.report.comparisons import INTERVALS, commits, mean, negatives
+from study.report.document import Table, difference, interval, number, probability
+from study.report.suite import Line, Suite
+
+_PAIRED = (
+    "Differences are paired by seed and test example. p is two-sided and of the same t as the interval; "
+    "Holm adjusts it for all rows of the table."
+)
+
+_REDRAWN = "Redrawn"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two cells to be compared.
+
+    Attributes:
+        label: Of the second, in the table.
+        first: What is subtracted.
+        second: From what.
+    """
+
+    label: str
+    first: Cell
+    second: Cell
+
+
+def against_base(suite: Suite) -> Table | None:
+    """DynamicPO − base at every K."""
+    title = "HR@1 of DynamicPO − its base objective"
+    return _differences(suite, _to_base(suite, suite.dynamic), f"paired-{suite.slug}", title)
+
+
+def more_negatives(suite: Suite) -> Table | None:
+    """Every K − the smallest, for base objectives and DynamicPO on them."""
+    pairs = [
+        Pair(line.label, line.arms[0].chosen, arm.chosen) for line in suite.compared for arm in line.arms[1:]
+    ]
+    fewest = sorted({pair.first.setting.negatives for pair in pairs})
+    base = f"K = {', '.join(map(str, fewest))}"
+    return _differences(suite, pairs, f"negatives-{suite.slug}", "HR@1 of more negatives − the fewest", base)
+
+
+def controls(suite: Suite) -> Table | None:
+    """Controls − base, and DynamicPO − base beside them where it was run."""
+    settings = [arm.setting for line in suite.controls for arm in line.arms]
+    kin = {(setting.objective, setting.negatives, setting.rest) for setting in settings}
+    beside = [
+        Line(line.label, arms)
+        for line in suite.dynamic
+        if (
+            arms := tuple(
+                a for a in line.arms if (a.setting.objective, a.setting.negatives, a.setting.rest) in kin
+            )
+        )
+    ]
+    title = "HR@1 of other selections and β rules − the base objective"
+    pairs = _to_base(suite, [*beside, *suite.controls]) if settings else []
+    return _differences(suite, pairs, f"controls-{suite.slug}", title)
+
+
+def gamma_alpha(suite: Suite) -> Table | None:
+    """DynamicPO at every γ and α − base."""
+    varied = {(line.setting.gamma, line.setting.alpha) for line in suite.varied}
+    title = "HR@1 of DynamicPO at every γ and α − its base objective"
+    pairs = _to_base(suite, suite.varied) if len(varied) > 1 else []
+    return _differences(suite, pairs, f"gamma-alpha-{suite.slug}", title)
+
+
+def _to_base(suite: Suite, lines: Iterable[Line]) -> list[Pair]:
+    return [
+        Pair(line.label, base, arm.chosen)
+        for line in lines
+        for arm in line.arms
+        if (base := suite.base_of(arm.setting)) is not None
+    ]
+
+
+def _differences(suite: Suite, pairs: list[Pair], name: str, title: str, base: str = "base") -> Table | None:
+    found = [(pair, each) for pair in pairs if (each := paired(pair.first, pair.second)) is not None]
+    adjusted = holm([each.p for _, each in found])
+    rows = [_compared(pair, each, p) for (pair, each), p in zip(found, adjusted, strict=True)]
+    head = ("", "K", "seeds", base, "this", f"this − {base}", "p", "p, Holm")
+    return (
+        Table(name, f"{title}: {suite.title}", head, tuple(rows), f"{_PAIRED} {INTERVALS}") if rows else None
+    )
+
+
+def _compared(pair: Pair, found: Estimate, adjusted: float) -> tuple[str, ...]:
+    return (
+        pair.label,
+        negatives(pair.second),
+        str(found.seeds),
+        number(_mean_on_shared_seeds(pair.first, pair.second)),
+        number(_mean_on_shared_seeds(pair.second, pair.first)),
+        difference(found),
+        probability(found.p),
+        probability(adjusted),
+    )
+
+
+def _mean_on_shared_seeds(cell: Cell, other: Cell) -> float | None:
+    return mean(float(ranks.metrics[HIT].mean()) for seed, ranks in cell.ranks.items() if seed in other.ranks)
+
+
+def leak(suites: list[Suite]) -> Table | None:
+    """One data set with several kinds of candidates, every method beside itself."""
+    rows = []
+    for suite in suites:
+        others = [other for other in suites if other.arms[0].setting.data == suite.arms[0].setting.data]
+        if len(others) < 2:
+            continue
+        for line in suite.lines:
+            for arm in (arm for arm in line.arms if arm.chosen.ranks):
+                setting, found = arm.setting, arm.chosen.estimate()
+                place = (setting.data, line.label, negatives(arm.chosen), names.candidates(setting))
+                over = _over_redrawn(arm.chosen, others, line.label)
+                rows.append((*place, str(found.seeds), interval(found), over, commits(arm.chosen)))
+    rows.sort(key=lambda row: row[:4])
+    head = ("data", "method", "K", "candidates", "seeds", "HR@1", "this − re-drawn", "commit")
+    note = (
+        "The same model, settings, histories and targets; only the candidate lists differ. Differences are paired by "
+        f"seed and target. {INTERVALS}"
+    )
+    return Table("leak", "HR@1 by candidate lists", head, tuple(rows), note) if rows else None
+
+
+def _over_redrawn(cell: Cell, suites: Iterable[Suite], label: str) -> str:
+    """The difference to the same method on lists drawn anew; empty for that one itself and where there is none."""
+    if cell.setting.candidates == _REDRAWN:
+        return ""
+    lines = [line for suite in suites for line in suite.lines if line.label == label]
+    for arm in (arm for line in lines for arm in line.arms):
+        if (arm.setting.candidates, arm.setting.negatives) == (_REDRAWN, cell.setting.negatives):
+            found = paired_by_target(arm.chosen, cell)
+            return difference(found) if found is not None else ""
+    return ""
