@@ -11,21 +11,30 @@ from jsonargparse import ArgumentError, ArgumentParser
 from datamodules.errors import InputError
 
 
-@dataclass(frozen=True)
-class Supervised:
-    """An SFT model, trained once for every seed.
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A rule that counts, tested and not trained.
 
     Attributes:
         configs: Config files, later ones over earlier ones.
-        seeds: How many: 0, 1, …
         settings: Changes to the configs, nested as in them.
         requires: Files without which this is left out; all others have to be there.
     """
 
     configs: list[str]
-    seeds: int
     settings: dict[str, Any] = field(default_factory=dict)
     requires: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised(Rule):
+    """An SFT model, trained once for every seed.
+
+    Attributes:
+        seeds: How many: 0, 1, …
+    """
+
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,7 @@ class Grid:
         rates: Learning rates among which validation chooses, for every objective and K, with seed 0.
         objectives: Class paths and arguments, as in a config.
         parts: Run in this order.
+        rules: Tested beside the models.
     """
 
     outputs: str
@@ -66,6 +76,7 @@ class Grid:
     rates: list[float]
     objectives: dict[str, dict[str, Any]]
     parts: dict[str, Part]
+    rules: dict[str, Rule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Checks the names.
@@ -103,7 +114,8 @@ def read_grid(path: Path) -> Grid:
         parser.parse_object(deepcopy(written))  # checks names and types; it would build the objectives too
         supervised = {name: Supervised(**model) for name, model in written["supervised"].items()}
         parts = {name: Part(**part) for name, part in written["parts"].items()}
-        return Grid(**(written | {"supervised": supervised, "parts": parts}))
+        rules = {name: Rule(**rule) for name, rule in written.get("rules", {}).items()}
+        return Grid(**(written | {"supervised": supervised, "parts": parts, "rules": rules}))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: give a grid such as study/grid.yaml") from error
     except (ArgumentError, yaml.YAMLError, AttributeError, TypeError) as error:

@@ -26,6 +26,13 @@ class Cell:
     num_negatives: int
 
 
+def rule_stage(grid: Grid, name: str) -> Stage:
+    """The test of a rule that counts."""
+    rule, folder = grid.rules[name], Path(grid.outputs) / name
+    settings = _merged(rule.settings, _run(folder, 0))
+    return Stage(folder, tuple(map(Path, rule.configs)), settings, ("test", "predict"))
+
+
 def supervised_stage(grid: Grid, name: str, seed: int) -> Stage:
     """The training of an SFT model."""
     model = grid.supervised[name]

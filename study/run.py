@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules.errors import InputError
-from study.grid import Grid, Part, Supervised, read_grid
-from study.plan import Cell, best_validation, chosen_rate, preference_stage, supervised_stage
+from study.grid import Grid, Part, Rule, read_grid
+from study.plan import Cell, best_validation, chosen_rate, preference_stage, rule_stage, supervised_stage
 from study.stage import Stage
 
 
@@ -28,7 +28,7 @@ class Runner:
     jobs: int
 
     def finish(self, title: str, stages: Iterable[Stage]) -> None:
-        """Runs what is not finished and says each run's validation.
+        """Runs what is not finished and says each run's validation, where it was trained.
 
         Raises:
             InputError: A run failed; those beside it are finished first, those behind it are not begun.
@@ -43,10 +43,8 @@ class Runner:
             stage = missing[place]
             stage.folder.mkdir(parents=True, exist_ok=True)
             stage.finish(threads, stage.folder / "log.txt")
-            score = best_validation(stage.folder)
-            print(
-                f"  {place + 1}/{len(missing)} {stage.folder.name}: validation HR@1 {score:.4f}", flush=True
-            )
+            score = f": validation HR@1 {best_validation(stage.folder):.4f}" if stage.is_trained else ""
+            print(f"  {place + 1}/{len(missing)} {stage.folder.name}{score}", flush=True)
 
         with ThreadPoolExecutor(self.jobs) as pool:
             runs = [pool.submit(run, place) for place in range(len(missing))]
@@ -81,7 +79,7 @@ def run_part(grid: Grid, name: str, part: Part, runner: Runner) -> None:
     runner.finish(f"{name}, seeds", repeats)
 
 
-def available(name: str, model: Supervised) -> bool:
+def available(name: str, model: Rule) -> bool:
     """Whether the files are there; says so where they are not."""
     absent = [path for path in model.requires if not Path(path).exists()]
     if absent:
@@ -101,7 +99,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="runs beside each other, one thread each"
     )
-    parser.add_argument("--parts", nargs="*", help="only these parts or SFT models")
+    parser.add_argument("--parts", nargs="*", help="only these parts, SFT models, or `rules`")
     given = parser.parse_args(args)
     try:
         grid, runner = read_grid(given.grid), Runner(given.jobs)
@@ -111,6 +109,9 @@ def main(args: list[str] | None = None) -> None:
         for name, model in grid.supervised.items():
             if (given.parts is None or name in given.parts) and available(name, model):
                 run_supervised(grid, name, runner, range(model.seeds))
+        if given.parts is None or "rules" in given.parts:
+            there = [name for name, rule in grid.rules.items() if available(name, rule)]
+            runner.finish("rules", [rule_stage(grid, name) for name in there])
     except InputError as error:
         sys.exit(f"error: {error}")
 

@@ -49,6 +49,11 @@ class Stage:
         """Whether every subcommand of this very run is done."""
         return not self._missing(self._record())
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is something to train."""
+        return "fit" in self.subcommands
+
     def finish(self, threads: int | None = None, log: Path | None = None) -> None:
         """Runs the subcommands that are missing.
 
@@ -108,7 +113,7 @@ class Stage:
         ]
         if subcommand == "fit":
             return [*command, "--ckpt_path", "last"] if resumed else command
-        return [*command, "--ckpt_path", "best"] if "fit" in self.subcommands else command
+        return [*command, "--ckpt_path", "best"] if self.is_trained else command
 
     def _run(self, subcommand: str, resumed: bool, threads: int | None, log: Path | None) -> float:
         """Runs one command and returns its seconds."""

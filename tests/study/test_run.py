@@ -21,6 +21,7 @@ def write_grid(folder: Path, tiny_folder: Path) -> Path:
         "data": {"init_args": {**data, "cache_dir": str(folder / "cache")}},
         "wandb": {"mode": "disabled"},
     }
+    counted = {name: settings[name] for name in ("data", "wandb")}
     quickstart = ROOT / "configs/quickstart"
     selective = {"objective": DMPO, "selection": "losses.RandomNegatives", "beta_rule": "losses.ConstantBeta"}
     grid = {
@@ -29,6 +30,7 @@ def write_grid(folder: Path, tiny_folder: Path) -> Path:
             "sft": {"configs": [str(quickstart / "sft.yaml")], "seeds": 2, "settings": settings},
             "absent": {"configs": ["x.yaml"], "seeds": 1, "requires": ["nowhere.json"]},
         },
+        "rules": {"popularity": {"configs": [str(quickstart / "popularity.yaml")], "settings": counted}},
         "preference": [str(quickstart / "dmpo.yaml")],
         "settings": {**settings, "model": {"init_args": {"reference_cache": str(folder / "cache")}}},
         "rates": [1e-3, 1e-4],
@@ -54,10 +56,10 @@ def test_a_study_runs_once_and_goes_on_where_it_stopped(tmp_path: Path, tiny_fol
     first = run(grid)
     assert "absent is left out: nowhere.json is not there" in first
     runs = sorted(path.parent for path in (tmp_path / "out").glob("*/finished.json"))
-    assert len(runs) == 5
+    assert len(runs) == 6
     tested = {path.name for path in runs if (path / "predictions.parquet").is_file()}
     rejected = {path.name for path in runs} - tested
-    assert len(tested) == 4
+    assert len(tested) == 5
     assert rejected <= {"random-k3-lr1e-03-s0", "random-k3-lr1e-04-s0"}
     written = {path: (path / "finished.json").stat().st_mtime_ns for path in runs}
     lost = next(path for path in runs if path.name.endswith("-s1"))
