@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import torch
 import yaml
 
 from datamodules.errors import InputError
+from study import process
 from study.runs import read_finished
 
 FINISHED = "finished.json"
@@ -118,13 +117,10 @@ class Stage:
     def _run(self, subcommand: str, resumed: bool, threads: int | None, log: Path | None) -> float:
         """Runs one command and returns its seconds."""
         command = self._command(subcommand, resumed)
-        environment = dict(os.environ) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
         start = time.perf_counter()
         with log.open("a") if log else nullcontext() as output:
             print(f"\n$ {' '.join(command)}", flush=True, file=output)
-            status = subprocess.run(
-                [sys.executable, *command[1:]], env=environment, stdout=output, stderr=output
-            ).returncode
+        status = process.run(command[1:], threads, log)
         if status:
             where = f", see {log}" if log else ""
             raise InputError(f"`{' '.join(command)}` ended with status {status}{where}")
