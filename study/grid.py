@@ -46,12 +46,14 @@ class Part:
         num_negatives: The values of K.
         seeds: How many: 0, 1, …
         rate_of: Take the rate that was chosen for this objective, at the same K; None chooses one for each.
+        rate: Take this rate.
     """
 
     objectives: list[str]
     num_negatives: list[int]
     seeds: int
     rate_of: str | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Grid:
                 )
             if unknown := set(part.objectives) - set(self.objectives):
                 raise InputError(f"part {name} names objective {min(unknown)!r}: define it under objectives")
+            if part.rate is not None:
+                continue
             if part.rate_of is None:
                 chosen |= set(part.objectives)
             elif part.rate_of not in chosen:

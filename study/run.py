@@ -62,21 +62,26 @@ def run_supervised(grid: Grid, name: str, runner: Runner, seeds: Sequence[int]) 
 
 
 def run_part(grid: Grid, name: str, part: Part, runner: Runner) -> None:
-    """Chooses every cell's rate with seed 0, then repeats it with the others."""
+    """Settles every cell's rate, then runs all seeds at it."""
     cells = [Cell(objective, k) for objective in part.objectives for k in part.num_negatives]
     run_supervised(grid, "sft", runner, range(part.seeds))
+    rates = _rates(grid, name, part, runner, cells)
+    runs = [preference_stage(grid, cell, rates[cell], seed) for seed in range(part.seeds) for cell in cells]
+    runner.finish(f"{name}, seeds", runs)
+
+
+def _rates(grid: Grid, name: str, part: Part, runner: Runner, cells: list[Cell]) -> dict[Cell, float]:
+    """The part's own rate, or what validation chooses with seed 0."""
+    if part.rate is not None:
+        return dict.fromkeys(cells, part.rate)
     if part.rate_of is None:
         search = [
             preference_stage(grid, cell, rate, seed=0, tested=False) for cell in cells for rate in grid.rates
         ]
         runner.finish(f"{name}, learning rates", search)
-    rates = {
+    return {
         cell: chosen_rate(grid, Cell(part.rate_of or cell.objective, cell.num_negatives)) for cell in cells
     }
-    repeats = [
-        preference_stage(grid, cell, rates[cell], seed) for seed in range(part.seeds) for cell in cells
-    ]
-    runner.finish(f"{name}, seeds", repeats)
 
 
 def available(name: str, model: Rule) -> bool:

@@ -1,11 +1,11 @@
 """Tables of paired differences."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from study.estimates import Estimate, holm
 from study.report import names
-from study.report.cells import HIT, Cell, paired, paired_by_target
+from study.report.cells import HIT, Arm, Cell, paired, paired_by_target
 from study.report.comparisons import INTERVALS, commits, mean, negatives
 from study.report.document import Table, difference, interval, number, probability
 from study.report.suite import Line, Suite
@@ -34,15 +34,18 @@ class Pair:
 
 
 def against_base(suite: Suite) -> Table | None:
-    """DynamicPO − base at every K."""
+    """DynamicPO − base at every K, each at its own learning rate and at others that both were tested at."""
     title = "HR@1 of DynamicPO − its base objective"
     return _differences(suite, _to_base(suite, suite.dynamic), f"paired-{suite.slug}", title)
 
 
 def more_negatives(suite: Suite) -> Table | None:
-    """Every K − the smallest, for base objectives and DynamicPO on them."""
+    """Every K − the smallest, each at its own learning rate and at others that both were tested at."""
     pairs = [
-        Pair(line.label, line.arms[0].chosen, arm.chosen) for line in suite.compared for arm in line.arms[1:]
+        pair
+        for line in suite.compared
+        for arm in line.arms[1:]
+        for pair in _pairs(line.label, line.arms[0], arm)
     ]
     fewest = sorted({pair.first.setting.negatives for pair in pairs})
     base = f"K = {', '.join(map(str, fewest))}"
@@ -77,11 +80,22 @@ def gamma_alpha(suite: Suite) -> Table | None:
 
 def _to_base(suite: Suite, lines: Iterable[Line]) -> list[Pair]:
     return [
-        Pair(line.label, base, arm.chosen)
+        pair
         for line in lines
         for arm in line.arms
         if (base := suite.base_of(arm.setting)) is not None
+        for pair in _pairs(line.label, base, arm)
     ]
+
+
+def _pairs(label: str, first: Arm, second: Arm) -> Iterator[Pair]:
+    """The two at the rates that validation chose, then at every one rate of both but that."""
+    yield Pair(label, first.chosen, second.chosen)
+    for cell in second.cells:
+        rate = cell.setting.learning_rate
+        own = next((other for other in first.cells if other.setting.learning_rate == rate), None)
+        if own is not None and not (own is first.chosen and cell is second.chosen):
+            yield Pair(f"{label}, both at lr {names.rate(rate)}", own, cell)
 
 
 def _differences(suite: Suite, pairs: list[Pair], name: str, title: str, base: str = "base") -> Table | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from study.report.cells import Arm, Cell, grouped
+from study.report.cells import Arm, grouped
 from study.report.names import DYNAMIC, PLAIN, candidates, data, method, parts
 from study.settings import Setting
 
@@ -107,19 +107,10 @@ class Suite:
     def _is_main(self, setting: Setting) -> bool:
         return parts(setting) == DYNAMIC and (setting.gamma, setting.alpha) == self.main
 
-    def base_of(self, setting: Setting) -> Cell | None:
-        """The base objective's cell at the same K and under the same other settings."""
-        return self._counterpart(setting, self.plain)
-
-    def dynamic_of(self, setting: Setting) -> Cell | None:
-        """DynamicPO's cell with the main γ and α, under the same other settings."""
-        return self._counterpart(setting, self.dynamic)
-
-    def _counterpart(self, setting: Setting, lines: list[Line]) -> Cell | None:
-        for arm in (arm for line in lines for arm in line.arms):
-            if _kin(arm.setting) == _kin(setting):
-                return arm.chosen
-        return None
+    def base_of(self, setting: Setting) -> Arm | None:
+        """The base objective at the same K and under the same other settings but the learning rate."""
+        arms = [arm for line in self.plain for arm in line.arms]
+        return next((arm for arm in arms if _kin(arm.setting) == _kin(setting)), None)
 
 
 def suites_of(arms: list[Arm]) -> Iterator[Suite]:

@@ -35,7 +35,10 @@ def write_grid(folder: Path, tiny_folder: Path) -> Path:
         "settings": {**settings, "model": {"init_args": {"reference_cache": str(folder / "cache")}}},
         "rates": [1e-3, 1e-4],
         "objectives": {"random": {"class_path": "losses.SelectiveObjective", "init_args": selective}},
-        "parts": {"first": {"objectives": ["random"], "num_negatives": [3], "seeds": 2}},
+        "parts": {
+            "first": {"objectives": ["random"], "num_negatives": [3], "seeds": 2},
+            "fixed": {"objectives": ["random"], "num_negatives": [3], "seeds": 1, "rate": 1e-2},
+        },
     }
     path = folder / "grid.yaml"
     path.write_text(yaml.safe_dump(grid))
@@ -51,15 +54,15 @@ def run(grid: Path) -> str:
 
 @pytest.mark.slow
 def test_a_study_runs_once_and_goes_on_where_it_stopped(tmp_path: Path, tiny_folder: Path) -> None:
-    """Two SFT models, two rates with seed 0, the better of them with seed 1; then one of the runs is lost."""
+    """Two SFT models, a rule, two rates with seed 0, the better with seed 1, a third rate; then a run is lost."""
     grid = write_grid(tmp_path, tiny_folder)
     first = run(grid)
     assert "absent is left out: nowhere.json is not there" in first
     runs = sorted(path.parent for path in (tmp_path / "out").glob("*/finished.json"))
-    assert len(runs) == 6
+    assert len(runs) == 7
     tested = {path.name for path in runs if (path / "predictions.parquet").is_file()}
     rejected = {path.name for path in runs} - tested
-    assert len(tested) == 5
+    assert len(tested) == 6
     assert rejected <= {"random-k3-lr1e-03-s0", "random-k3-lr1e-04-s0"}
     written = {path: (path / "finished.json").stat().st_mtime_ns for path in runs}
     lost = next(path for path in runs if path.name.endswith("-s1"))

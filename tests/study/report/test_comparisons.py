@@ -12,7 +12,7 @@ from study.collect import collect
 from study.report.cells import cells_of
 from study.report.document import Section, Table
 from study.report.sections import sections_of
-from tests.study.folders import USERS
+from tests.study.folders import USERS, configuration, drawn_ranks, objective, write_run
 from tests.study.studies import SEEDS, write_study
 
 
@@ -103,6 +103,35 @@ def test_more_negatives_are_compared_with_the_fewest(study: Path, sections: list
     shown = row(found, "DMPO", "15")
     assert numbers(shown["K = 3"]) == [pytest.approx(fewest, abs=5.1e-4)]
     assert numbers(shown["this − K = 3"])[0] == pytest.approx(most - fewest, abs=5.1e-4)
+
+
+def test_methods_are_compared_at_one_rate_too(tmp_path: Path) -> None:
+    """DMPO does best at .001 and DynamicPO at .003; besides, both at each of these, and not at .01, which DMPO lacks."""
+    hits = {
+        ("DMPO", 1e-3): 0.5, ("DMPO", 3e-3): 0.3, ("DMPO", 1e-2): 0.1,
+        ("DynamicPO", 1e-3): 0.2, ("DynamicPO", 3e-3): 0.4, ("DynamicPO", 1e-2): 0.1,
+    }  # fmt: skip
+    for place, ((name, rate), hit) in enumerate(hits.items()):
+        goal = objective("DMPO", "DynamicPO" if name == "DynamicPO" else None)
+        tested = None if rate == 1e-2 and name == "DMPO" else drawn_ranks(hit, place)
+        write_run(tmp_path / f"{name}-{rate}", configuration(goal, 3, rate), tested, (hit, hit))
+    found = table(sections_of(cells_of(collect([tmp_path])[0])[0]), "paired-movielens100k-re-drawn")
+    dmpo, dynamic = (
+        {
+            rate: (
+                pq.read_table(tmp_path / f"{name}-{rate}/predictions.parquet")["rank"].to_numpy() == 1
+            ).mean()
+            for rate in (1e-3, 3e-3)
+        }
+        for name in ("DMPO", "DynamicPO")
+    )
+    expected = {
+        "DynamicPO on DMPO": dynamic[3e-3] - dmpo[1e-3],
+        "DynamicPO on DMPO, both at lr 0.001": dynamic[1e-3] - dmpo[1e-3],
+        "DynamicPO on DMPO, both at lr 0.003": dynamic[3e-3] - dmpo[3e-3],
+    }
+    shown = {cells[0]: numbers(cells[5])[0] for cells in found.rows}
+    assert shown == pytest.approx(expected, abs=5.1e-4)
 
 
 def test_controls_stand_beside_the_papers_rule(sections: list[Section]) -> None:
