@@ -106,7 +106,7 @@ def test_more_negatives_are_compared_with_the_fewest(study: Path, sections: list
 
 
 def test_methods_are_compared_at_one_rate_too(tmp_path: Path) -> None:
-    """DMPO does best at .001 and DynamicPO at .003; besides, both at each of these, and not at .01, which DMPO lacks."""
+    """DMPO does best at .001 and DynamicPO at .003; then both at each of these, and not at .01, which DMPO lacks."""
     hits = {
         ("DMPO", 1e-3): 0.5, ("DMPO", 3e-3): 0.3, ("DMPO", 1e-2): 0.1,
         ("DynamicPO", 1e-3): 0.2, ("DynamicPO", 3e-3): 0.4, ("DynamicPO", 1e-2): 0.1,
