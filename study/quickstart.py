@@ -25,8 +25,21 @@ NAMES = {
 }
 
 
-def main() -> None:
-    """Runs what is not finished and writes `outputs/quickstart/summary.json`."""
+def main() -> int:
+    """Runs what is not finished and writes `outputs/quickstart/summary.json`.
+
+    Returns:
+        The exit status: 0, or 2 where a run failed.
+    """
+    try:
+        _run()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run() -> None:
     for name in (*RULES, *STAGES):
         if stage(name).is_finished:
             print(f"{OUTPUTS / name} is finished", flush=True)
@@ -64,7 +77,4 @@ def _report(runs: dict[str, RunSummary]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """`python -m study.run GRID.yaml`: runs a grid through the command line.
 
 What is finished is not repeated and what was stopped is resumed, so it can be ended at any moment and started again.
+Exit status 0, or 2 where the grid cannot be read or a run failed.
 """
 
 import argparse
@@ -97,8 +98,15 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def main(args: list[str] | None = None) -> None:
-    """Runs the command line."""
+def main(args: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        args: Arguments to parse; None takes the process's.
+
+    Returns:
+        The exit status.
+    """
     parser = argparse.ArgumentParser(prog="python -m study.run", description=__doc__)
     parser.add_argument("grid", type=Path, help="a grid, as study/grid.yaml")
     parser.add_argument(
@@ -118,8 +126,10 @@ def main(args: list[str] | None = None) -> None:
             there = [name for name, rule in grid.rules.items() if available(name, rule)]
             runner.finish("rules", [rule_stage(grid, name) for name in there])
     except InputError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
