@@ -27,7 +27,8 @@ quickstart: setup
 
 study: setup
 	$(BIN)/python -m study.run study/grid.yaml
-	$(BIN)/python -m study.report outputs/study --store study/results --to outputs/study/report
+	$(BIN)/python -m study.report outputs/study --store study/results --to outputs/study/report --fill docs/results.md README.md
+	cp outputs/study/report/*.png docs/results/
 
 study-small: setup
 	$(BIN)/python -m study.run study/small.yaml

@@ -52,7 +52,14 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument(
         "--store", type=Path, help="folder that keeps the runs in small files, for version control"
     )
-    parser.add_argument("--fill", type=Path, help="Markdown page whose marked tables are written anew")
+    parser.add_argument(
+        "--fill",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PAGE",
+        help="Markdown pages whose marked tables are renewed",
+    )
     settings = parser.parse_args(args)
     try:
         _report(settings.outputs, settings.to, settings.store, settings.fill)
@@ -62,7 +69,7 @@ def main(args: list[str] | None = None) -> int:
     return 0
 
 
-def _report(outputs: list[Path], to: Path, kept: Path | None, filled: Path | None) -> None:
+def _report(outputs: list[Path], to: Path, kept: Path | None, filled: list[Path]) -> None:
     runs, skipped = collect(outputs)
     cells, left_out = cells_of(runs)
     sections = sections_of(cells)
@@ -72,8 +79,8 @@ def _report(outputs: list[Path], to: Path, kept: Path | None, filled: Path | Non
     if kept is not None:
         store([run for cell in cells for run in cell.runs], kept)
     write(sections, skipped, [_LEAD], to)
-    if filled is not None:
-        filled.write_text(fill(filled, sections), encoding="utf-8")
+    for path in filled:
+        path.write_text(fill(path, sections), encoding="utf-8")
     print(f"{sum(len(cell.runs) for cell in cells)} runs: {to / 'index.html'}")
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from study.report import names
 from study.report.cells import SELECTED_ON, Arm, Cell
 from study.report.document import Table, interval, number
@@ -80,9 +82,21 @@ def falls(suite: Suite) -> Table | None:
     """What training gained on its own loss and lost on validation, at every learning rate."""
     cells = [(line.label, cell) for line in suite.compared for arm in line.arms for cell in arm.cells]
     rows = [row for label, cell in cells if (row := _fall(label, cell)) is not None]
-    head = ("", "K", "lr", "seeds", "first loss", "last loss", "best HR@1", "last HR@1", "fall")
+    head = (
+        "",
+        "K",
+        "lr",
+        "seeds",
+        "first loss",
+        "last loss",
+        "best HR@1",
+        "last HR@1",
+        "fall",
+        "largest fall",
+    )
     note = (
-        "HR@1 on validation, means over seeds; the fall is from each seed's own best to the end of training."
+        "HR@1 on validation, means over seeds; the fall is from each seed's own best to the end of training, the "
+        "largest fall from the best so far to any later validation, including what training started from."
     )
     title = f"Loss and held-out HR@1 at every rate: {suite.title}"
     return Table(f"falls-{suite.slug}", title, head, tuple(rows), note) if rows else None
@@ -93,8 +107,11 @@ def _fall(label: str, cell: Cell) -> tuple[str, ...] | None:
     if loss is None or hit is None:
         return None
     means, best, last = loss[1].mean(axis=0), hit[1].max(axis=1).mean(), hit[1][:, -1].mean()
-    shown = (number(float(value)) for value in (means[0], means[-1], best, last, best - last))
-    return (label, negatives(cell), names.rate(cell.setting.learning_rate), str(len(hit[1])), *shown)
+    told = [number(float(value)) for value in (means[0], means[-1], best, last, best - last)]
+    changes = cell.curve("alarm/hit_ratio@1_change")
+    largest = "" if changes is None else number(abs(float(np.minimum(changes[1].min(axis=1), 0).mean())))
+    rate = names.rate(cell.setting.learning_rate)
+    return (label, negatives(cell), rate, str(len(hit[1])), *told, largest)
 
 
 def run_table(cells: list[Cell]) -> Table:

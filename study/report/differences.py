@@ -1,5 +1,6 @@
 """Tables of paired differences."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -31,6 +32,35 @@ class Pair:
     label: str
     first: Cell
     second: Cell
+
+
+def headline(suite: Suite) -> Table | None:
+    """What is not trained on negatives, and base objectives and DynamicPO on them at the K that most were tested at."""
+    tested = [arm for line in suite.compared for arm in line.arms if arm.chosen.ranks]
+    if not tested:
+        return None
+    counts = Counter(arm.setting.negatives for arm in tested)
+    most = max(counts, key=lambda negatives: (counts[negatives], negatives))
+    compared = {line.label for line in suite.compared}
+    told = [
+        (line.label, arm)
+        for line in suite.lines
+        for arm in line.arms
+        if line.setting.stage != "preference" or (line.label in compared and arm.setting.negatives == most)
+    ]
+    rows = [_told(suite, label, arm) for label, arm in told if arm.chosen.ranks]
+    head = ("", "lr", "seeds", "HR@1", "this − base", "commit")
+    note = f"Preference runs with K = {most}, at the learning rate that validation chose. {INTERVALS}"
+    return Table(f"headline-{suite.slug}", f"In short: {suite.title}", head, tuple(rows), note)
+
+
+def _told(suite: Suite, label: str, arm: Arm) -> tuple[str, ...]:
+    cell = arm.chosen
+    base = suite.base_of(arm.setting)
+    found = paired(base.chosen, cell) if base is not None and base is not arm else None
+    over = difference(found) if found is not None else ""
+    rate = names.rate(cell.setting.learning_rate)
+    return (label, rate, str(len(cell.ranks)), interval(cell.estimate()), over, commits(cell))
 
 
 def against_base(suite: Suite) -> Table | None:

@@ -8,6 +8,7 @@ from study.report.cells import Cell, arms_of
 from study.report.document import Figure, Section, Table
 from study.report.suite import Suite, suites_of
 
+_HEADLINE = "One K, test HR@1, and what DynamicPO adds to its base."
 _COMPARISON = "Every method at the learning rate that validation chose, tested with its best checkpoint."
 _BASE = "Does DynamicPO help, at each K?"
 _LEARNING = "The loss of a base objective falls with training. Does what it is trained for get better too?"
@@ -44,6 +45,7 @@ def sections_of(cells: list[Cell]) -> list[Section]:
 
 def _of_suite(suite: Suite, named: bool) -> Iterator[Section]:
     behind = f": {suite.title}" if named else ""
+    yield from _section(f"In short{behind}", _HEADLINE, None, differences.headline(suite))
     yield from _section(f"Comparison{behind}", _COMPARISON, None, comparisons.comparison(suite))
     yield from _section(f"DynamicPO against its base{behind}", _BASE, None, differences.against_base(suite))
     yield from _section(

@@ -72,6 +72,19 @@ def test_the_comparison(study: Path, sections: list[Section]) -> None:
     }  # fmt: skip
 
 
+def test_the_headline_has_one_k(study: Path, sections: list[Section]) -> None:
+    """Two K were run equally often: the larger one is told."""
+    found = table(sections, "headline-movielens100k-re-drawn")
+    labels = ["popularity", "SFT", "DMPO", "DynamicPO on DMPO", "S-DPO", "DynamicPO on S-DPO"]
+    assert [cells[0] for cells in found.rows] == labels
+    assert "K = 15" in found.note
+    base, own = (ranks(study, f"{name}-15") == 1 for name in ("sdpo", "dynamicpo-sdpo"))
+    shown = row(found, "DynamicPO on S-DPO")
+    assert numbers(shown["HR@1"])[0] == pytest.approx(own.mean(), abs=5.1e-4)
+    assert numbers(shown["this − base"])[0] == pytest.approx(own.mean() - base.mean(), abs=5.1e-4)
+    assert row(found, "S-DPO")["this − base"] == ""
+
+
 def test_paired_differences(study: Path, sections: list[Section]) -> None:
     found = table(sections, "paired-movielens100k-re-drawn")
     assert [cells[:2] for cells in found.rows] == [
@@ -156,7 +169,21 @@ def test_falls_are_told_at_every_rate(sections: list[Section]) -> None:
     """The last run falls from .2 to .1 on validation while its loss falls from 1 to .25."""
     found = table(sections, "falls-movielens100k-re-drawn")
     shown = [cells for cells in found.rows if cells[:3] == ("DMPO", "15", "0.003")]
-    assert shown == [("DMPO", "15", "0.003", "1", "1.000", ".250", ".200", ".100", ".100")]
+    assert shown == [("DMPO", "15", "0.003", "1", "1.000", ".250", ".200", ".100", ".100", "")]
+
+
+def test_the_largest_fall_counts_what_training_started_from(tmp_path: Path) -> None:
+    """Seed 0 falls by .10 and .02, seed 1 by nothing: .05 in the mean."""
+    for seed, changes in enumerate(((-0.1, -0.02), (0.0, 0.02))):
+        folder = write_run(tmp_path / f"run-{seed}", configuration(objective(), seed=seed), None)
+        lines = (folder / "metrics.csv").read_text().splitlines()
+        logged = iter(changes)
+        added = [f"{next(logged)}" if line.split(",")[2] else "" for line in lines[1:]]
+        told = ["alarm/hit_ratio@1_change", *added]
+        text = "\n".join(",".join(pair) for pair in zip(lines, told, strict=True))
+        (folder / "metrics.csv").write_text(text + "\n")
+    found = table(sections_of(cells_of(collect([tmp_path])[0])[0]), "falls-movielens100k-re-drawn")
+    assert row(found, "DMPO", "3")["largest fall"] == ".050"
 
 
 def test_the_leak_shows_a_method_on_both_lists(study: Path, sections: list[Section]) -> None:
