@@ -128,7 +128,7 @@ class PreferencePairsDataModule(StoredDataModule):
 
     def _split(self, rows: list[Preference]) -> NDArray[np.int8]:
         of_file = np.array([row.file_split for row in rows], dtype=np.int8)
-        return self.source.files.split(
+        return self.source.files.split_at_random(
             of_file, np.array([row.id for row in rows], dtype=np.int64), self._seed
         )
 

@@ -75,8 +75,9 @@ class SDPOSource(Source):
     Args:
         train: File to train on; it may be the published validation file.
         test: File to test on.
-        val: File to validate on; None holds out a share of the rows of `train`, drawn from the seed.
-        val_share: That share.
+        val: File to validate on; None holds out the last rows of `train`: published rows are
+            windows over sequences, and neighbours share all items but one.
+        val_share: Their share.
         skip_broken_rows: Skip and count rows that cannot be used instead of refusing the file.
     """
 
@@ -93,7 +94,7 @@ class SDPOSource(Source):
 
     def fingerprint(self, cache_dir: Path) -> str:
         """Hashes the files."""
-        return f"{self.files.fingerprint()}:{self._skip}"
+        return f"{self.files.fingerprint()}:last:{self._skip}"
 
     def load(self, cache_dir: Path, rules: ExampleRules) -> Corpus:
         """Reads the files; examples keep their order.
@@ -170,7 +171,7 @@ class _Rows:
 
     def corpus(self, files: SplitFiles, report: dict[str, int | str]) -> Corpus:
         ids, target = np.array(self._id, dtype=np.int64), np.array(self._target, dtype=np.int32)
-        split = files.split(np.array(self._split, dtype=np.int8), ids, self._rules.seed)
+        split = files.split_at_end(np.array(self._split, dtype=np.int8))
         for index, path in [*files, (VAL, files.train)]:
             if not (split == index).any():
                 raise InputError(

@@ -46,8 +46,10 @@ class SplitFiles:
         files = [f"{SPLITS[split]}={sha256(require_file(path))}" for split, path in self]
         return ":".join([*files, "" if self.val else str(self.val_share)])
 
-    def split(self, of_file: NDArray[np.int8], ids: NDArray[np.int64], seed: int) -> NDArray[np.int8]:
-        """Says which split each row is in.
+    def split_at_random(
+        self, of_file: NDArray[np.int8], ids: NDArray[np.int64], seed: int
+    ) -> NDArray[np.int8]:
+        """Says which split each row is in, where rows have nothing to do with each other.
 
         Args:
             of_file: Split of the file a row stands in, shape [N].
@@ -61,3 +63,21 @@ class SplitFiles:
             return of_file
         held_out = (of_file == TRAIN) & (uniforms(seed, Stream.HELD_OUT, ids, 1)[:, 0] < self.val_share)
         return np.where(held_out, np.int8(VAL), of_file)
+
+    def split_at_end(self, of_file: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Says which split each row is in, where neighbours are windows over one sequence.
+
+        A row held out between its neighbours would be one that was all but trained on, so the last ones are.
+
+        Args:
+            of_file: Split of the file a row stands in, in the files' order, shape [N].
+
+        Returns:
+            Indices into `SPLITS`, shape [N].
+        """
+        if self.val is not None:
+            return of_file
+        rows = np.flatnonzero(of_file == TRAIN)
+        found = of_file.copy()
+        found[rows[round((1 - self.val_share) * len(rows)) :]] = VAL
+        return found

@@ -49,7 +49,7 @@ def headline(suite: Suite) -> Table | None:
         if line.setting.stage != "preference" or (line.label in compared and arm.setting.negatives == most)
     ]
     rows = [_told(suite, label, arm) for label, arm in told if arm.chosen.ranks]
-    head = ("", "lr", "seeds", "HR@1", "this − base", "commit")
+    head = ("", "HR@1", "this − base", "seeds", "lr", "commit")
     note = f"Preference runs with K = {most}, at the learning rate that validation chose. {INTERVALS}"
     return Table(f"headline-{suite.slug}", f"In short: {suite.title}", head, tuple(rows), note)
 
@@ -60,7 +60,7 @@ def _told(suite: Suite, label: str, arm: Arm) -> tuple[str, ...]:
     found = paired(base.chosen, cell) if base is not None and base is not arm else None
     over = difference(found) if found is not None else ""
     rate = names.rate(cell.setting.learning_rate)
-    return (label, rate, str(len(cell.ranks)), interval(cell.estimate()), over, commits(cell))
+    return (label, interval(cell.estimate()), over, str(len(cell.ranks)), rate, commits(cell))
 
 
 def against_base(suite: Suite) -> Table | None:
