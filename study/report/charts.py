@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from study.report import names
 from study.report.cells import HIT, SELECTED_ON, Arm, Cell, grouped
 from study.report.comparisons import INTERVALS
 from study.report.document import Figure, Panel, Series
-from study.report.suite import Suite
+from study.report.suite import Line, Suite
 
 Measure = Callable[[Cell], tuple[float, float, float] | None]  # the value and its lower and upper end
 Points = tuple[str, list[tuple[float, Cell]]]  # a line's label, and its cells by place on the horizontal axis
@@ -23,13 +24,27 @@ def learning_curves(suite: Suite) -> Figure | None:
     """Train loss beside held-out HR@1, a row a method, a line a K."""
     panels: list[Panel] = []
     for line in suite.compared:
-        for metric, name in (("train/loss", "train loss"), (SELECTED_ON, "validation HR@1")):
-            series = [_over_steps(arm, metric) for arm in line.arms]
-            known = tuple(one for one in series if one is not None)
-            if known:
-                panels.append(Panel(f"{line.label}: {name}", "step", name, known))
+        loss = f"train loss, {names.objective(line.setting)}"  # those of two objectives share no axis
+        held_out = "validation HR@1"
+        for metric, name, axis in (("train/loss", "train loss", loss), (SELECTED_ON, held_out, held_out)):
+            series, looks = _by_arm(suite, line, partial(_over_steps, metric=metric))
+            if series:
+                panels.append(Panel(f"{line.label}: {name}", "step", axis, series, looks=looks))
     caption = f"Does held-out accuracy fall while the loss does? {_RANGE} {suite.title}."
     return Figure(f"learning-curves-{suite.slug}", caption, tuple(panels)) if panels else None
+
+
+def _by_arm(
+    suite: Suite, line: Line, drawn: Callable[[Arm], Series | None]
+) -> tuple[tuple[Series, ...], tuple[int, ...]]:
+    """A series for every K that has one, and how it looks: one K looks alike in all panels."""
+    counts = sorted({arm.setting.negatives for other in suite.compared for arm in other.arms})
+    found = [
+        (series, counts.index(arm.setting.negatives))
+        for arm in line.arms
+        if (series := drawn(arm)) is not None
+    ]
+    return tuple(series for series, _ in found), tuple(look for _, look in found)
 
 
 def _over_steps(arm: Arm, metric: str) -> Series | None:
@@ -52,10 +67,10 @@ def stages(suite: Suite) -> Figure | None:
     """S / B in each third of training (the paper's Fig. 3)."""
     panels = []
     for line in suite.compared:
-        series = [_ratio(arm) for arm in line.arms]
-        known = tuple(one for one in series if one is not None)
-        if known:
-            panels.append(Panel(line.label, "third of training", "S / B", known, tuple(map(float, _STAGES))))
+        series, looks = _by_arm(suite, line, _ratio)
+        if series:
+            ticks = tuple(map(float, _STAGES))
+            panels.append(Panel(line.label, "third of training", "S / B", series, ticks, looks))
     caption = (
         "Easy negatives for each one at the boundary, in each third of training (the paper's Fig. 3). "
         f"{_RANGE} {suite.title}."

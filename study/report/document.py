@@ -53,6 +53,8 @@ class Panel:
         y: What the vertical axis shows.
         series: The lines, of which there is at least one.
         ticks: Values on the horizontal axis; empty lets them be chosen. With ticks, ranges are bars, else bands.
+        looks: Each line's place among colours, strokes and marks, so that it looks alike in every panel; empty
+            numbers them.
     """
 
     title: str
@@ -60,6 +62,7 @@ class Panel:
     y: str
     series: tuple[Series, ...]
     ticks: tuple[float, ...] = ()
+    looks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def limits(figure: Figure) -> Limits:
 def _draw(canvas: Canvas | SubFigure, panel: Panel, shared: Limits) -> None:
     axes = canvas.add_subplot()
     for place, series in enumerate(panel.series):
-        look = place % len(COLOURS)
+        look = (panel.looks[place] if panel.looks else place) % len(COLOURS)
         style: dict[str, Any] = {
             "color": COLOURS[look],
             "linestyle": _STROKES[look],

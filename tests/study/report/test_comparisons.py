@@ -221,6 +221,12 @@ def test_figures_hold_what_the_tables_say(study: Path, sections: list[Section]) 
     assert (loss.title, loss.series[0].label) == ("DMPO: train loss", "K = 3")
     assert loss.series[0].x == (10, 20, 30, 40)
     assert loss.series[0].y == (1, 0.5, 0.33333, 0.25)
+    looks = {
+        (series.label, look)
+        for panel in figures["learning-curves"].panels
+        for series, look in zip(panel.series, panel.looks, strict=True)
+    }
+    assert looks == {("K = 3", 0), ("K = 15", 1)}
     gamma, *rest = figures["gamma-alpha"].panels
     assert (gamma.ticks, rest) == ((2, 6), [])
 
