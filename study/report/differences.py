@@ -84,28 +84,28 @@ def more_negatives(suite: Suite) -> Table | None:
 
 def controls(suite: Suite) -> Table | None:
     """Controls − base, and DynamicPO − base beside them where it was run."""
-    settings = [arm.setting for line in suite.controls for arm in line.arms]
-    kin = {(setting.objective, setting.negatives, setting.rest) for setting in settings}
-    beside = [
-        Line(line.label, arms)
-        for line in suite.dynamic
-        if (
-            arms := tuple(
-                a for a in line.arms if (a.setting.objective, a.setting.negatives, a.setting.rest) in kin
-            )
-        )
-    ]
+    beside = _beside(suite.dynamic, suite.controls)
     title = "HR@1 of other selections and β rules − the base objective"
-    pairs = _to_base(suite, [*beside, *suite.controls]) if settings else []
-    return _differences(suite, pairs, f"controls-{suite.slug}", title)
+    return _differences(suite, _to_base(suite, [*beside, *suite.controls]), f"controls-{suite.slug}", title)
 
 
 def gamma_alpha(suite: Suite) -> Table | None:
-    """DynamicPO at every γ and α − base."""
-    varied = {(line.setting.gamma, line.setting.alpha) for line in suite.varied}
+    """DynamicPO at every γ and α − base, where several were run."""
+    others = [line for line in suite.varied if (line.setting.gamma, line.setting.alpha) != suite.main]
     title = "HR@1 of DynamicPO at every γ and α − its base objective"
-    pairs = _to_base(suite, suite.varied) if len(varied) > 1 else []
+    pairs = _to_base(suite, [*_beside(suite.dynamic, others), *others])
     return _differences(suite, pairs, f"gamma-alpha-{suite.slug}", title)
+
+
+def _beside(lines: Iterable[Line], others: Iterable[Line]) -> list[Line]:
+    """Of some lines what has a counterpart in others: the same base objective, K and further settings."""
+    kin = {_kin(arm) for line in others for arm in line.arms}
+    kept = [Line(line.label, tuple(arm for arm in line.arms if _kin(arm) in kin)) for line in lines]
+    return [line for line in kept if line.arms]
+
+
+def _kin(arm: Arm) -> tuple[object, ...]:
+    return (arm.setting.objective, arm.setting.negatives, arm.setting.rest)
 
 
 def _to_base(suite: Suite, lines: Iterable[Line]) -> list[Pair]:
