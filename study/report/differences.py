@@ -9,7 +9,7 @@ from study.report import names
 from study.report.cells import HIT, Arm, Cell, paired, paired_by_target
 from study.report.comparisons import INTERVALS, commits, mean, negatives
 from study.report.document import Table, difference, interval, number, probability
-from study.report.suite import Line, Suite
+from study.report.suite import Line, Suite, kin
 
 _PAIRED = (
     "Differences are paired by seed and test example. p is two-sided and of the same t as the interval; "
@@ -98,14 +98,10 @@ def gamma_alpha(suite: Suite) -> Table | None:
 
 
 def _beside(lines: Iterable[Line], others: Iterable[Line]) -> list[Line]:
-    """Of some lines what has a counterpart in others: the same base objective, K and further settings."""
-    kin = {_kin(arm) for line in others for arm in line.arms}
-    kept = [Line(line.label, tuple(arm for arm in line.arms if _kin(arm) in kin)) for line in lines]
+    """Of some lines what has a counterpart in others: the same base objective, K and further settings (`kin`)."""
+    run = {kin(arm.setting) for line in others for arm in line.arms}
+    kept = [Line(line.label, tuple(arm for arm in line.arms if kin(arm.setting) in run)) for line in lines]
     return [line for line in kept if line.arms]
-
-
-def _kin(arm: Arm) -> tuple[object, ...]:
-    return (arm.setting.objective, arm.setting.negatives, arm.setting.rest)
 
 
 def _to_base(suite: Suite, lines: Iterable[Line]) -> list[Pair]:

@@ -110,7 +110,7 @@ class Suite:
     def base_of(self, setting: Setting) -> Arm | None:
         """The base objective at the same K and under the same other settings but the learning rate."""
         arms = [arm for line in self.plain for arm in line.arms]
-        return next((arm for arm in arms if _kin(arm.setting) == _kin(setting)), None)
+        return next((arm for arm in arms if kin(arm.setting) == kin(setting)), None)
 
 
 def suites_of(arms: list[Arm]) -> Iterator[Suite]:
@@ -120,7 +120,8 @@ def suites_of(arms: list[Arm]) -> Iterator[Suite]:
         yield Suite(tuple(groups[key]))
 
 
-def _kin(setting: Setting) -> tuple[object, ...]:
+def kin(setting: Setting) -> tuple[object, ...]:
+    """What a base objective and everything built on it share."""
     return (setting.objective, setting.beta, setting.negatives, setting.model, setting.rest)
 
 
