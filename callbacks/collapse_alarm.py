@@ -43,7 +43,7 @@ class CollapseAlarm(pl.Callback):
         ValueError: A setting cannot be.
     """
 
-    def __init__(self, z: float = 3.0, margin: float = 0.01, patience: int = 2, stop: bool = False) -> None:
+    def __init__(self, z: float = 4.0, margin: float = 0.02, patience: int = 1, stop: bool = False) -> None:
         self._stop = stop
         self._watch = Watch(CollapseRule(z, margin, patience))
         self._window = Window()

@@ -66,9 +66,9 @@ class CollapseRule:
         ValueError: A setting cannot be.
     """
 
-    z: float = 3.0
-    margin: float = 0.01
-    patience: int = 2
+    z: float = 4.0
+    margin: float = 0.02
+    patience: int = 1
 
     def __post_init__(self) -> None:
         if self.z < 0 or self.margin < 0 or self.patience < 1:

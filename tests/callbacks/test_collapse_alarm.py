@@ -15,7 +15,8 @@ from callbacks import CollapseAlarm
 from tests.cli import config, end_wandb, run, supervised, weights
 from tests.conftest import tiny_titles, write_atomic
 
-CALLBACK: dict[str, Any] = {"class_path": "callbacks.CollapseAlarm", "init_args": {"stop": True}}
+RULE = {"z": 3.0, "margin": 0.01, "patience": 2, "stop": True}
+CALLBACK: dict[str, Any] = {"class_path": "callbacks.CollapseAlarm", "init_args": RULE}
 
 
 @pytest.fixture(autouse=True)

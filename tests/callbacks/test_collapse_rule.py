@@ -1,9 +1,12 @@
 """The rule on curves made by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from callbacks.collapse_rule import Change, CollapseRule, Evidence, Watch
 
+RULE = CollapseRule(z=3.0, margin=0.01)
 FALL = Evidence(loss=-0.1, mrr=Change(-0.05, 0.01), hit_ratio=Change(-0.06, 0.01))
 BEST = None
 
@@ -16,7 +19,7 @@ def heard(rule: CollapseRule, *curve: Evidence | None) -> list[int]:
 
 def test_a_fall_by_hand() -> None:
     """With z = 3: mrr −.05 + 3 · .01 = −.02 < 0, and hit ratio −.06 + 3 · .01 = −.03 < −.01."""
-    assert CollapseRule().falls(FALL)
+    assert RULE.falls(FALL)
 
 
 @pytest.mark.parametrize(
@@ -31,31 +34,31 @@ def test_a_fall_by_hand() -> None:
     ],
 )
 def test_each_condition_is_needed(harmless: Evidence) -> None:
-    assert not CollapseRule().falls(harmless)
+    assert not RULE.falls(harmless)
 
 
 def test_the_loss_may_rise_or_the_held_out_metrics_recover_without_an_alarm() -> None:
     up = Evidence(0.2, FALL.mrr, FALL.hit_ratio)
     recovered = Evidence(-0.2, Change(-0.001, 0.01), Change(-0.001, 0.01))
-    rule = CollapseRule(patience=2)
+    rule = replace(RULE, patience=2)
     assert heard(rule, BEST, FALL, up, FALL, recovered, FALL, BEST, FALL) == []
 
 
 def test_it_sounds_at_the_n_th_fall_in_a_row_and_once_until_a_recovery() -> None:
     curve = [BEST, FALL, FALL, FALL, FALL, BEST, FALL, FALL]
-    assert heard(CollapseRule(patience=1), *curve) == [1, 6]
-    assert heard(CollapseRule(patience=2), *curve) == [2, 7]
-    assert heard(CollapseRule(patience=3), *curve) == [3]
+    assert heard(replace(RULE, patience=1), *curve) == [1, 6]
+    assert heard(replace(RULE, patience=2), *curve) == [2, 7]
+    assert heard(replace(RULE, patience=3), *curve) == [3]
 
 
 def test_where_easy_negatives_carry_the_gradient_one_fall_fewer_will_do_and_never_none() -> None:
     carried = Evidence(FALL.loss, FALL.mrr, FALL.hit_ratio, easy_share=0.7)
     not_carried = Evidence(FALL.loss, FALL.mrr, FALL.hit_ratio, easy_share=0.3)
     calm = Evidence(0.1, FALL.mrr, FALL.hit_ratio, easy_share=0.7)
-    assert heard(CollapseRule(patience=2), carried, carried) == [0]
-    assert heard(CollapseRule(patience=2), not_carried, not_carried) == [1]
-    assert heard(CollapseRule(patience=3), FALL, carried) == [1]
-    assert heard(CollapseRule(patience=1), calm, carried) == [1]
+    assert heard(replace(RULE, patience=2), carried, carried) == [0]
+    assert heard(replace(RULE, patience=2), not_carried, not_carried) == [1]
+    assert heard(replace(RULE, patience=3), FALL, carried) == [1]
+    assert heard(replace(RULE, patience=1), calm, carried) == [1]
 
 
 @pytest.mark.parametrize("settings", [{"z": -1.0}, {"margin": -0.1}, {"patience": 0}])

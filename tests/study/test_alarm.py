@@ -25,10 +25,11 @@ NOISY = [None, fall(-0.025, 0.01), fall(-0.028, 0.01), None]
 def test_verdicts_by_hand() -> None:
     """−.03 + 3 · .005 = −.015 < −.01 is a fall, so with patience 1, 2, 3 it sounds at 1, 2, 3; HR@1 is lost at 2."""
     for patience, delay in ((1, -1), (2, 0), (3, 1)):
-        verdict = judge(CollapseRule(patience=patience), run(0, *COLLAPSED))
+        rule = CollapseRule(z=3.0, margin=0.01, patience=patience)
+        verdict = judge(rule, run(0, *COLLAPSED))
         assert verdict == Verdict(collapsed=2, sounded=patience)
         assert verdict.delay == delay
-        assert judge(CollapseRule(patience=patience), run(0, *HEALTHY)) == Verdict(None, None)
+        assert judge(rule, run(0, *HEALTHY)) == Verdict(None, None)
     missed = judge(CollapseRule(patience=4), run(0, *COLLAPSED))
     assert missed.is_missed
     assert missed.delay is None
