@@ -29,8 +29,8 @@ def run(folder: Path, seed: int, changes: list[float | None], error: float = 0.0
 def test_counts_by_hand(tmp_path: Path) -> None:
     """The default rule wants a fall of .02 and four errors, here .024.
 
-    Seed 0 collapses at validation 1 and is noticed there; seed 1 at 3, noticed at 1; seed 2 falls by .03 and is healthy;
-    seed 3 has no fall; seed 4 collapses and its error is too large to tell.
+    Seed 0 collapses at validation 1 and is noticed there; seed 1 at 3, noticed at 1; seed 2 falls by .03 and is
+    healthy; seed 3 has no fall; seed 4 collapses and its error is too large to tell.
     """
     runs = [
         run(tmp_path, 0, [None, -0.06, -0.07, -0.08]),
