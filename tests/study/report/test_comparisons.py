@@ -229,6 +229,7 @@ def test_figures_hold_what_the_tables_say(study: Path, sections: list[Section]) 
     assert looks == {("K = 3", 0), ("K = 15", 1)}
     gamma, *rest = figures["gamma-alpha"].panels
     assert (gamma.ticks, rest) == ((2, 6), [])
+    assert [series.label for series in gamma.series] == ["DynamicPO on DMPO, K = 15"]
 
 
 def test_a_section_without_runs_is_left_out(tmp_path: Path, study: Path) -> None:
