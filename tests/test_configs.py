@@ -1,7 +1,7 @@
 """Every config runs for two steps at its own size, and is built at the paper's size with a tiny model in place.
 
-The configs of a data set differ in stage and objective alone, so `make test` runs each data set with some of them and
-each of them on some data set; `make test-all` runs every pair.
+The configs of a data set differ in stage, objective and its rate alone, so `make test` runs each data set with
+some of them and each of them on some data set; `make test-all` runs every pair.
 """
 
 import json
@@ -219,7 +219,7 @@ def test_the_two_overlays_of_the_paper_differ_in_the_stage_alone() -> None:
     assert sft == preference
 
 
-def test_the_family_differs_in_data_set_and_objective_alone() -> None:
+def test_the_family_differs_in_data_set_objective_and_its_rate_alone() -> None:
     """So numbers of two of these configs can be compared, and a change to one is not forgotten in the others."""
     assert set(FAMILY) <= set(CONFIGS)
     stage_of: dict[str, Any] = {}
@@ -231,6 +231,8 @@ def test_the_family_differs_in_data_set_and_objective_alone() -> None:
             assert data.pop(key, None) == of_data, name
         objective = stage_of.setdefault(f"objective of {Path(name).stem}", model.get("objective"))
         assert model.pop("objective", None) == objective, name
+        rate = model["optimizer"]["init_args"].pop("lr")
+        assert stage_of.setdefault(f"rate of {Path(name).stem}", rate) == rate, name
         kind = Path(name).stem if Path(name).stem in ("sft", "dpo") else "preference"
         assert stage_of.setdefault(kind, settings) == settings, name
     stage_of["dpo"]["data"]["init_args"]["num_negatives"] = 15
