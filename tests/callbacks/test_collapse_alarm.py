@@ -1,9 +1,6 @@
 """The alarm over the real command line, on data whose taste changes and on data whose taste does not."""
 
 import csv
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 from callbacks import CollapseAlarm
 from tests.cli import config, end_wandb, run, supervised, weights
 from tests.conftest import tiny_titles, write_atomic
+from tests.wandb_files import records, segments
 
 RULE = {"z": 3.0, "margin": 0.01, "patience": 2, "stop": True}
 CALLBACK: dict[str, Any] = {"class_path": "callbacks.CollapseAlarm", "init_args": RULE}
@@ -72,17 +70,8 @@ def test_a_run_that_collapses_is_stopped_with_its_best_checkpoint_kept(tmp_path:
     checkpoint = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
     assert checkpoint["global_step"] < int(last["step"]) + 1
     run("test", "collapse", settings, "--ckpt_path", "best")
-    (alert,) = records(folder, "alert")
-    assert alert["alert"]["title"] == "Held-out ranking collapses"
-
-
-def records(folder: Path, kind: str) -> list[dict[str, Any]]:
-    """What W&B has of the first start, by its own reader."""
-    segment = sorted(folder.glob("wandb/offline-run-*/*.wandb"))[0]
-    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(segment)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = [json.loads(line) for line in result.stdout.splitlines()]
-    return [record for record in found if record["type"] == kind]
+    (alert,) = records(segments(folder)[0], "alert")
+    assert alert["title"] == "Held-out ranking collapses"
 
 
 def test_a_healthy_run_ends_as_it_would_without(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

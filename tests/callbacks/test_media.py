@@ -1,8 +1,6 @@
 """What W&B shows of a preference run, from its own file; and that the other records are as if nothing were shown."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import wandb
 
 from callbacks.wandb_segments import STEP
 from tests.cli import config, end_wandb, run
+from tests.wandb_files import inspect, records, segments
 
 MEDIA = [
     {"class_path": "callbacks.PreferenceHistograms"},
@@ -32,18 +31,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
-def inspect(*arguments: str) -> str:
-    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
 def history(folder: Path) -> list[dict[str, Any]]:
     """Every line that W&B's own reader finds in the run's segments, earlier starts first."""
-    found = []
-    for segment in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
-        records = map(json.loads, inspect("--json", str(segment)).splitlines())
-        found += [record["history"]["item"] for record in records if record["type"] == "history"]
-    return found
+    return [record["item"] for segment in segments(folder) for record in records(segment, "history")]
 
 
 def settings_of(tiny_folder: Path) -> dict[str, Any]:

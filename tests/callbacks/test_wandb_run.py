@@ -1,8 +1,5 @@
 """One W&B run over several starts, read back from its files."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +10,7 @@ from hypothesis import strategies as st
 
 from callbacks.wandb_run import WandbRun
 from callbacks.wandb_segments import STEP, logged_lines
+from tests.wandb_files import records
 
 RUN_ID = "0a1b2c3d"
 
@@ -63,10 +61,7 @@ def test_every_line_is_read_back(segment: Path) -> None:
     lines = logged_lines(segment.parents[2], RUN_ID)
     found = [{name: value for name, value in line.items() if not name.startswith("_")} for line in lines]
     assert found == [{**many(step), STEP: step} for step in range(120)]
-    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(segment)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    records = [json.loads(line) for line in result.stdout.splitlines()]
-    assert len([record for record in records if record["type"] == "history"]) == len(lines)
+    assert len(records(segment, "history")) == len(lines)
 
 
 @settings(max_examples=50, deadline=None)

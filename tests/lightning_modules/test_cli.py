@@ -13,6 +13,7 @@ import yaml
 
 from datamodules.sampler import EvaluationSampler
 from tests.cli import config, run, supervised, weights
+from tests.wandb_files import inspect
 
 
 @pytest.fixture(autouse=True)
@@ -73,14 +74,7 @@ def test_both_stages_then_test_then_predict(tiny_folder: Path) -> None:
 
 
 def _leet_shows_what_was_logged(folder: Path) -> None:
-    command = [
-        str(Path(sys.executable).parent / "wandb"),
-        "leet",
-        "inspect",
-        "--summary",
-        str(folder / "wandb"),
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    shown = inspect("--summary", str(folder / "wandb"))
     for name in (
         "boundary/proportion",
         "boundary/violation_rate",
@@ -88,7 +82,7 @@ def _leet_shows_what_was_logged(folder: Path) -> None:
         "train/loss",
         "val/hit_ratio@1",
     ):
-        assert name in result.stdout, result.stdout
+        assert name in shown, shown
 
 
 @pytest.mark.parametrize(
