@@ -66,6 +66,9 @@ def main(args: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}: name another place to write to", file=sys.stderr)
+        return 2
     return 0
 
 

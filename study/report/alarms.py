@@ -6,7 +6,7 @@ from callbacks.collapse_rule import CollapseRule
 from datamodules.errors import InputError
 from study.alarm import COLLAPSE, Verdict, judge, leave_one_seed_out
 from study.replay import replay
-from study.report.cells import Cell
+from study.report.cells import Cell, grouped
 from study.report.document import Table, number
 
 # Fewer collapsed runs than this say nothing about delays.
@@ -29,7 +29,10 @@ def alarm(cells: list[Cell]) -> Table | None:
     else:
         rows.append(_row("chosen on the other seeds", [verdict for _, _, verdict in held_out]))
         chosen = {each.seed: rule for each, rule, _ in held_out}
-        rules = " ".join(f"Seed {seed}: {_settings(rule)}." for seed, rule in sorted(chosen.items()))
+        rules = " ".join(
+            f"Chosen without {_seeds(seeds)}: {_settings(rule)}."
+            for rule, seeds in grouped(sorted(chosen), lambda seed: chosen[seed]).items()
+        )
     head = ("rule", "runs", "healthy", "false alarms", "collapsed", "noticed", "median delay", "from", "to")
     collapsed = [verdict for verdict in verdicts if verdict.collapsed is not None]
     return Table("alarm", "The collapse alarm, run by run", head, tuple(rows), f"{rules} {_note(collapsed)}")
@@ -37,13 +40,18 @@ def alarm(cells: list[Cell]) -> Table | None:
 
 def _note(collapsed: Sequence[Verdict]) -> str:
     lost = (
-        f"A run collapsed if held-out HR@1 was at some validation {number(COLLAPSE, 2)} below its own best; delays "
-        "are validations from there to the alarm."
+        f"A run collapsed if held-out HR@1 was at some validation {number(COLLAPSE, 2)} below its own best so far, "
+        "what training started from included; delays are validations from there to the alarm, which cannot sound at "
+        "the first: there is no training loss before it to compare with."
     )
     few = (
         f" {len(collapsed)} collapsed runs are too few to judge delays by." if len(collapsed) < ENOUGH else ""
     )
     return lost + few
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed {' or '.join(map(str, seeds))}"
 
 
 def _settings(rule: CollapseRule) -> str:

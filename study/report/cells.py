@@ -1,7 +1,7 @@
 """Runs that differ in the seed alone, and the learning rate that validation chose among them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -118,11 +118,30 @@ def arms_of(cells: list[Cell]) -> list[Arm]:
 
 def paired(first: Cell, second: Cell, metric: str = HIT) -> Estimate | None:
     """Estimates second − first on the same seeds and examples; None where they share no seed or differ in examples."""
-    seeds = sorted(first.ranks.keys() & second.ranks.keys())
-    pairs = [(first.ranks[seed], second.ranks[seed]) for seed in seeds]
-    if not pairs or pairs[0][0].examples != pairs[0][1].examples:
+    return contrast([second], [first], metric)
+
+
+def contrast(added: Sequence[Cell], subtracted: Sequence[Cell], metric: str = HIT) -> Estimate | None:
+    """Estimates the sum of some − the sum of others on the seeds and examples of all.
+
+    Args:
+        added: At least one.
+        subtracted: Perhaps none.
+        metric: Which.
+
+    Returns:
+        The estimate; None where they share no seed or differ in examples.
+    """
+    cells = [*added, *subtracted]
+    seeds = _shared([set(cell.ranks) for cell in cells])
+    if not seeds or len({cell.ranks[seeds[0]].examples for cell in cells}) > 1:
         return None
-    return estimate(np.stack([b.metrics[metric] - a.metrics[metric] for a, b in pairs]), pairs[0][0].users)
+    signs = [1] * len(added) + [-1] * len(subtracted)
+    values = [
+        sum(sign * cell.ranks[seed].metrics[metric] for sign, cell in zip(signs, cells, strict=True))
+        for seed in seeds
+    ]
+    return estimate(np.stack(values), cells[0].ranks[seeds[0]].users)
 
 
 def paired_by_target(first: Cell, second: Cell, metric: str = HIT) -> Estimate | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from study.report import names
 from study.report.cells import SELECTED_ON, Arm, Cell
-from study.report.document import Table, interval, number
+from study.report.document import Table, interval, number, signed
 from study.report.suite import Suite
 
 INTERVALS = "95 % intervals account for users and, from two seeds on, for seeds."
@@ -80,7 +80,8 @@ def rates(suite: Suite) -> Table | None:
 
 def falls(suite: Suite) -> Table | None:
     """What training gained on its own loss and lost on validation, at every learning rate."""
-    cells = [(line.label, cell) for line in suite.compared for arm in line.arms for cell in arm.cells]
+    lines = [*suite.compared, *suite.controls]
+    cells = [(line.label, cell) for line in lines for arm in line.arms for cell in arm.cells]
     rows = [row for label, cell in cells if (row := _fall(label, cell)) is not None]
     head = (
         "",
@@ -91,12 +92,14 @@ def falls(suite: Suite) -> Table | None:
         "last loss",
         "best HR@1",
         "last HR@1",
+        "first change",
         "fall",
         "largest fall",
     )
     note = (
-        "HR@1 on validation, means over seeds; the fall is from each seed's own best to the end of training, the "
-        "largest fall from the best so far to any later validation, including what training started from."
+        "HR@1 on validation, means over seeds; the first change is from what training started from to the first "
+        "validation, the fall from each seed's own best to the end of training, the largest fall from the best so far, "
+        "what training started from included, to any later validation."
     )
     title = f"Loss and held-out HR@1 at every rate: {suite.title}"
     return Table(f"falls-{suite.slug}", title, head, tuple(rows), note) if rows else None
@@ -107,11 +110,15 @@ def _fall(label: str, cell: Cell) -> tuple[str, ...] | None:
     if loss is None or hit is None:
         return None
     means, best, last = loss[1].mean(axis=0), hit[1].max(axis=1).mean(), hit[1][:, -1].mean()
-    told = [number(float(value)) for value in (means[0], means[-1], best, last, best - last)]
-    changes = cell.curve("alarm/hit_ratio@1_change")
-    largest = "" if changes is None else number(abs(float(np.minimum(changes[1].min(axis=1), 0).mean())))
+    told = [number(float(value)) for value in (means[0], means[-1], best, last)]
+    first = largest = ""
+    if (changes := cell.curve("alarm/hit_ratio@1_change")) is not None:
+        largest = number(abs(float(np.minimum(changes[1].min(axis=1), 0).mean())))
+        if changes[0][0] == hit[0][0]:
+            first = signed(float(changes[1][:, 0].mean()))
+    fall = number(float(best - last))
     rate = names.rate(cell.setting.learning_rate)
-    return (label, negatives(cell), rate, str(len(hit[1])), *told, largest)
+    return (label, negatives(cell), rate, str(len(hit[1])), *told, first, fall, largest)
 
 
 def run_table(cells: list[Cell]) -> Table:

@@ -49,18 +49,21 @@ def headline(suite: Suite) -> Table | None:
         if line.setting.stage != "preference" or (line.label in compared and arm.setting.negatives == most)
     ]
     rows = [_told(suite, label, arm) for label, arm in told if arm.chosen.ranks]
-    head = ("", "HR@1", "this − base", "seeds", "lr", "commit")
+    head = ("", "HR@1", "this − SFT", "this − base", "seeds", "lr", "commit")
     note = f"Preference runs with K = {most}, at the learning rate that validation chose. {INTERVALS}"
     return Table(f"headline-{suite.slug}", f"In short: {suite.title}", head, tuple(rows), note)
 
 
 def _told(suite: Suite, label: str, arm: Arm) -> tuple[str, ...]:
     cell = arm.chosen
-    base = suite.base_of(arm.setting)
-    found = paired(base.chosen, cell) if base is not None and base is not arm else None
-    over = difference(found) if found is not None else ""
+    over = [_over(other, arm) for other in (suite.start_of(arm.setting), suite.base_of(arm.setting))]
     rate = names.rate(cell.setting.learning_rate)
-    return (label, interval(cell.estimate()), over, str(len(cell.ranks)), rate, commits(cell))
+    return (label, interval(cell.estimate()), *over, str(len(cell.ranks)), rate, commits(cell))
+
+
+def _over(other: Arm | None, arm: Arm) -> str:
+    found = paired(other.chosen, arm.chosen) if other is not None and other is not arm else None
+    return difference(found) if found is not None else ""
 
 
 def against_base(suite: Suite) -> Table | None:
@@ -89,6 +92,19 @@ def controls(suite: Suite) -> Table | None:
     title = "HR@1 of other selections and β rules − the base objective"
     pairs = [_chosen(*compared) for compared in _to_base(suite, [*beside, *suite.controls])]
     return _differences(suite, pairs, f"controls-{suite.slug}", title)
+
+
+def controls_against_dynamic(suite: Suite) -> Table | None:
+    """Controls − DynamicPO: what of it does the work?"""
+    dynamic = {kin(arm.setting): arm for line in suite.dynamic for arm in line.arms}
+    pairs = [
+        _chosen(line.label, dynamic[kin(arm.setting)], arm)
+        for line in suite.controls
+        for arm in line.arms
+        if kin(arm.setting) in dynamic
+    ]
+    title = "HR@1 of other selections and β rules − DynamicPO"
+    return _differences(suite, pairs, f"controls-dynamicpo-{suite.slug}", title, "DynamicPO")
 
 
 def gamma_alpha(suite: Suite) -> Table | None:

@@ -6,6 +6,8 @@ from study.report import charts, comparisons, differences
 from study.report.alarms import alarm
 from study.report.cells import Cell, arms_of
 from study.report.document import Figure, Section, Table
+from study.report.gains import gains
+from study.report.norms import norms
 from study.report.suite import Suite, suites_of
 
 _HEADLINE = "One K, test HR@1, and what DynamicPO adds to its base."
@@ -47,11 +49,13 @@ def _of_suite(suite: Suite, named: bool) -> Iterator[Section]:
     behind = f": {suite.title}" if named else ""
     yield from _section(f"In short{behind}", _HEADLINE, None, differences.headline(suite))
     yield from _section(f"Comparison{behind}", _COMPARISON, None, comparisons.comparison(suite))
-    yield from _section(f"DynamicPO against its base{behind}", _BASE, None, differences.against_base(suite))
+    yield from _section(
+        f"DynamicPO against its base{behind}", _BASE, None, differences.against_base(suite), gains(suite)
+    )
     yield from _section(
         f"Loss and accuracy{behind}", _LEARNING, charts.learning_curves(suite), comparisons.falls(suite)
     )
-    yield from _section(f"Easy and boundary negatives{behind}", _STAGES, charts.stages(suite), None)
+    yield from _section(f"Easy and boundary negatives{behind}", _STAGES, charts.stages(suite), norms(suite))
     yield from _section(
         f"HR@1 against K{behind}", _NEGATIVES, charts.by_negatives(suite), differences.more_negatives(suite)
     )
@@ -59,11 +63,13 @@ def _of_suite(suite: Suite, named: bool) -> Iterator[Section]:
     yield from _section(
         f"γ and α{behind}", _VARIED, charts.gamma_alpha(suite), differences.gamma_alpha(suite)
     )
-    yield from _section(f"Controls{behind}", _CONTROLS, None, differences.controls(suite))
+    to_base, to_dynamic = differences.controls(suite), differences.controls_against_dynamic(suite)
+    yield from _section(f"Controls{behind}", _CONTROLS, None, to_base, to_dynamic)
     yield from _section(f"Learning rates{behind}", _RATES, None, comparisons.rates(suite))
 
 
-def _section(title: str, text: str, figure: Figure | None, table: Table | None) -> list[Section]:
-    if figure is None and table is None:
+def _section(title: str, text: str, figure: Figure | None, *tables: Table | None) -> list[Section]:
+    known = tuple(table for table in tables if table is not None)
+    if figure is None and not known:
         return []
-    return [Section(title, text, (figure,) if figure else (), (table,) if table else ())]
+    return [Section(title, text, (figure,) if figure else (), known)]

@@ -107,6 +107,12 @@ class Suite:
     def _is_main(self, setting: Setting) -> bool:
         return parts(setting) == DYNAMIC and (setting.gamma, setting.alpha) == self.main
 
+    def start_of(self, setting: Setting) -> Arm | None:
+        """The SFT model of the same kind; None where there are several to choose among."""
+        arms = [arm for line in self.lines if line.setting.stage == "supervised" for arm in line.arms]
+        own = [arm for arm in arms if arm.setting.model == setting.model]
+        return own[0] if len(own) == 1 else None
+
     def base_of(self, setting: Setting) -> Arm | None:
         """The base objective at the same K and under the same other settings but the learning rate."""
         arms = [arm for line in self.plain for arm in line.arms]

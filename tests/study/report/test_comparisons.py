@@ -83,6 +83,9 @@ def test_the_headline_has_one_k(study: Path, sections: list[Section]) -> None:
     assert numbers(shown["HR@1"])[0] == pytest.approx(own.mean(), abs=5.1e-4)
     assert numbers(shown["this − base"])[0] == pytest.approx(own.mean() - base.mean(), abs=5.1e-4)
     assert row(found, "S-DPO")["this − base"] == ""
+    start = ranks(study, "sft") == 1
+    assert numbers(shown["this − SFT"])[0] == pytest.approx(own.mean() - start.mean(), abs=5.1e-4)
+    assert row(found, "SFT")["this − SFT"] == ""
 
 
 def test_paired_differences(study: Path, sections: list[Section]) -> None:
@@ -116,6 +119,21 @@ def test_more_negatives_are_compared_with_the_fewest(study: Path, sections: list
     shown = row(found, "DMPO", "15 − 3")
     assert numbers(shown["fewest"]) == [pytest.approx(fewest, abs=5.1e-4)]
     assert numbers(shown["this − fewest"])[0] == pytest.approx(most - fewest, abs=5.1e-4)
+
+
+def test_gains_are_differences_of_differences(study: Path, sections: list[Section]) -> None:
+    found = table(sections, "gains-movielens100k-re-drawn")
+    assert [cells[:2] for cells in found.rows] == [
+        ("DynamicPO on DMPO", "15 − 3"),
+        ("DynamicPO on S-DPO", "15 − 3"),
+    ]
+    at_few, at_many = (
+        (ranks(study, f"dynamicpo-{negatives}") == 1).astype(int) - (ranks(study, f"dmpo-{negatives}") == 1)
+        for negatives in (3, 15)
+    )
+    mean, low, high = numbers(row(found, "DynamicPO on DMPO")["gain − gain at the fewest"])
+    assert mean == pytest.approx((at_many - at_few).mean(), abs=5.1e-4)
+    assert (low + high) / 2 == pytest.approx(mean, abs=2e-3)
 
 
 def test_methods_are_compared_at_one_rate_too(tmp_path: Path) -> None:
@@ -152,6 +170,15 @@ def test_controls_stand_beside_the_papers_rule(sections: list[Section]) -> None:
     assert [cells[:2] for cells in found.rows] == [("DynamicPO on DMPO", "15"), ("DMPO, nearest 3", "15")]
 
 
+def test_controls_are_compared_with_dynamicpo(study: Path, sections: list[Section]) -> None:
+    found = table(sections, "controls-dynamicpo-movielens100k-re-drawn")
+    assert [cells[:2] for cells in found.rows] == [("DMPO, nearest 3", "15")]
+    shown = row(found, "DMPO, nearest 3")
+    seeds = int(shown["seeds"])
+    own, control = (ranks(study, name)[:seeds] == 1 for name in ("dynamicpo-15", "nearest"))
+    assert numbers(shown["this − DynamicPO"])[0] == pytest.approx(control.mean() - own.mean(), abs=5.1e-4)
+
+
 def test_gamma(sections: list[Section]) -> None:
     found = table(sections, "gamma-alpha-movielens100k-re-drawn")
     assert ("DynamicPO on DMPO, γ = 6, α = 0.5", "15") in [cells[:2] for cells in found.rows]
@@ -169,11 +196,11 @@ def test_falls_are_told_at_every_rate(sections: list[Section]) -> None:
     """The last run falls from .2 to .1 on validation while its loss falls from 1 to .25."""
     found = table(sections, "falls-movielens100k-re-drawn")
     shown = [cells for cells in found.rows if cells[:3] == ("DMPO", "15", "0.003")]
-    assert shown == [("DMPO", "15", "0.003", "1", "1.000", ".250", ".200", ".100", ".100", "")]
+    assert shown == [("DMPO", "15", "0.003", "1", "1.000", ".250", ".200", ".100", "", ".100", "")]
 
 
 def test_the_largest_fall_counts_what_training_started_from(tmp_path: Path) -> None:
-    """Seed 0 falls by .10 and .02, seed 1 by nothing: .05 in the mean."""
+    """Seed 0 falls by .10 and .02, seed 1 by nothing: .05 in the mean, and at the first validation too."""
     for seed, changes in enumerate(((-0.1, -0.02), (0.0, 0.02))):
         folder = write_run(tmp_path / f"run-{seed}", configuration(objective(), seed=seed), None)
         lines = (folder / "metrics.csv").read_text().splitlines()
@@ -183,7 +210,8 @@ def test_the_largest_fall_counts_what_training_started_from(tmp_path: Path) -> N
         text = "\n".join(",".join(pair) for pair in zip(lines, told, strict=True))
         (folder / "metrics.csv").write_text(text + "\n")
     found = table(sections_of(cells_of(collect([tmp_path])[0])[0]), "falls-movielens100k-re-drawn")
-    assert row(found, "DMPO", "3")["largest fall"] == ".050"
+    shown = row(found, "DMPO", "3")
+    assert (shown["first change"], shown["largest fall"]) == ("−.050", ".050")
 
 
 def test_the_leak_shows_a_method_on_both_lists(study: Path, sections: list[Section]) -> None:

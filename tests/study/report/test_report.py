@@ -80,6 +80,17 @@ def test_nothing_to_read_is_an_error_of_one_line(
     assert not (tmp_path / "report").exists()
 
 
+def test_a_place_that_cannot_be_written_to_is_an_error_of_one_line(
+    written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main([str(written / "results"), "--to", str(tmp_path / "file")]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"error: {tmp_path / 'file'}: File exists: name another place to write to\n"
+    )
+
+
 def test_predictions_of_one_user_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "runs/one", configuration(objective()), [1])
     assert main([str(tmp_path / "runs"), "--to", str(tmp_path / "report")]) == 2
