@@ -1,5 +1,6 @@
 """When to call a fall a collapse: a rule on numbers alone, so that finished runs can be judged by it too."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -71,9 +72,10 @@ class CollapseRule:
     patience: int = 1
 
     def __post_init__(self) -> None:
-        if self.z < 0 or self.margin < 0 or self.patience < 1:
+        if not (0 <= self.z < math.inf and 0 <= self.margin < 1 and self.patience >= 1):
             raise ValueError(
-                f"z={self.z} and margin={self.margin} must not be negative, patience={self.patience} must be at least 1"
+                f"CollapseAlarm: z={self.z} must be finite and not negative, margin={self.margin} must lie in 0..1 and "
+                f"patience={self.patience} be at least 1"
             )
 
     def falls(self, evidence: Evidence) -> bool:

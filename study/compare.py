@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -78,6 +79,11 @@ def read_predictions(path: Path) -> pa.Table:
     ids, counts = np.unique(table["id"].to_numpy(), return_counts=True)
     if (counts > 1).any():
         raise InputError(f"{path}: example {ids[counts > 1][0]} occurs twice: run `train.py predict` again")
+    if any(table[name].null_count for name in _COLUMNS):
+        raise InputError(f"{path} has empty cells: run `train.py predict` again")
+    rank = table["rank"]
+    if not pa.types.is_integer(rank.type) or pc.min(rank).as_py() < 1:
+        raise InputError(f"{path}: ranks are whole numbers from 1 on: run `train.py predict` again")
     return table.sort_by("id")
 
 

@@ -1,5 +1,6 @@
 """What a study runs: a grid, read from one YAML file."""
 
+import math
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +88,9 @@ class Grid:
             InputError: A part names an objective that is not there, or no SFT model is called `sft`.
         """
         seeds = self.supervised["sft"].seeds if "sft" in self.supervised else 0
-        chosen: set[str] = set()
+        if unfit := [rate for rate in self.rates if not 0 < rate < math.inf]:
+            raise InputError(f"rates holds {unfit[0]}: a learning rate is above 0 and finite")
+        chosen: set[tuple[str, int]] = set()
         for name, part in self.parts.items():
             if part.seeds > seeds:
                 raise InputError(
@@ -97,11 +100,19 @@ class Grid:
                 raise InputError(f"part {name} names objective {min(unknown)!r}: define it under objectives")
             if part.rate is not None:
                 continue
+            cells = {
+                (part.rate_of or objective, k) for objective in part.objectives for k in part.num_negatives
+            }
             if part.rate_of is None:
-                chosen |= set(part.objectives)
-            elif part.rate_of not in chosen:
+                if not self.rates:
+                    raise InputError(
+                        f"part {name} has no rates to choose from: give rates, or a rate of its own"
+                    )
+                chosen |= cells
+            elif missing := sorted(cells - chosen):
+                objective, k = missing[0]
                 raise InputError(
-                    f"part {name} takes the rate of {part.rate_of!r}, which no part before it chooses"
+                    f"part {name} takes the rate of {objective!r} at K = {k}, which no part before it chooses"
                 )
 
 
@@ -115,13 +126,18 @@ def read_grid(path: Path) -> Grid:
     parser.add_class_arguments(Grid)
     try:
         written = yaml.safe_load(path.read_text())
-        parser.parse_object(deepcopy(written))  # checks names and types; it would build the objectives too
-        supervised = {name: Supervised(**model) for name, model in written["supervised"].items()}
-        parts = {name: Part(**part) for name, part in written["parts"].items()}
+        # Checks names and types, and makes numbers of what YAML takes for text, as 1e-3; it would build objectives too.
+        parsed = parser.parse_object(deepcopy(written))
+        supervised = {
+            name: Supervised(**(model | {"seeds": parsed.supervised[name].seeds}))
+            for name, model in written["supervised"].items()
+        }
+        parts = {name: Part(**part.as_dict()) for name, part in parsed.parts.items()}
         rules = {name: Rule(**rule) for name, rule in written.get("rules", {}).items()}
-        return Grid(**(written | {"supervised": supervised, "parts": parts, "rules": rules}))
+        read = {"supervised": supervised, "parts": parts, "rules": rules, "rates": parsed.rates}
+        return Grid(**(written | read))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: give a grid such as study/grid.yaml") from error
-    except (ArgumentError, yaml.YAMLError, AttributeError, TypeError) as error:
+    except (ArgumentError, yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is no grid: {reason}: compare it with study/grid.yaml") from error

@@ -51,17 +51,17 @@ def preference_stage(grid: Grid, cell: Cell, rate: float, seed: int, tested: boo
         seed: Of the run and of its SFT model.
         tested: Whether its best checkpoint ranks the test examples.
     """
-    folder = Path(grid.outputs) / f"{cell.objective}-k{cell.num_negatives}-lr{rate:.0e}-s{seed}"
-    start = supervised_stage(grid, "sft", seed).folder / "checkpoints/best.ckpt"
+    folder = Path(grid.outputs) / f"{cell.objective}-k{cell.num_negatives}-lr{_digits(rate)}-s{seed}"
+    start = supervised_stage(grid, "sft", seed)
     init = {
-        "init_from": str(start),
+        "init_from": str(start.folder / "checkpoints/best.ckpt"),
         "objective": grid.objectives[cell.objective],
         "optimizer": {"init_args": {"lr": rate}},
     }
     asked = {"model": {"init_args": init}, "data": {"init_args": {"num_negatives": cell.num_negatives}}}
     settings = _merged(_merged(grid.settings, asked), _run(folder, seed))
     subcommands = ("fit", "predict") if tested else ("fit",)
-    return Stage(folder, tuple(map(Path, grid.preference)), settings, subcommands)
+    return Stage(folder, tuple(map(Path, grid.preference)), settings, subcommands, (start,))
 
 
 def chosen_rate(grid: Grid, cell: Cell) -> float:
@@ -84,6 +84,12 @@ def best_validation(folder: Path) -> float:
         return max(line[_MONITOR] for line in read_metrics(folder / "metrics.csv") if _MONITOR in line)
     except (InputError, ValueError) as error:
         raise InputError(f"{folder} has no {_MONITOR}: run it first") from error
+
+
+def _digits(rate: float) -> str:
+    """All of them, as 1e-03 or 2.5e-04: two rates never share a folder."""
+    mantissa, exponent = f"{rate:.15e}".split("e")
+    return f"{float(mantissa):.15g}e{exponent}"
 
 
 def _run(folder: Path, seed: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A finished stage is not repeated, an interrupted one is resumed; delete `outputs/quickstart` to start over.
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -25,12 +26,16 @@ NAMES = {
 }
 
 
-def main() -> int:
+def main(args: list[str] | None = None) -> int:
     """Runs what is not finished and writes `outputs/quickstart/summary.json`.
+
+    Args:
+        args: Arguments to parse, of which there are none but `--help`; None takes the process's.
 
     Returns:
         The exit status: 0, or 2 where a run failed.
     """
+    argparse.ArgumentParser(prog="python -m study.quickstart", description=__doc__).parse_args(args)
     try:
         _run()
     except InputError as error:
@@ -53,7 +58,8 @@ def _run() -> None:
 def stage(name: str) -> Stage:
     """One config; a rule that counts is not trained."""
     subcommands = ("fit", "test", "predict") if name in STAGES else ("test", "predict")
-    return Stage(OUTPUTS / name, (CONFIGS / f"{name}.yaml",), {}, subcommands)
+    after = (stage("sft"),) if name in STAGES[1:] else ()
+    return Stage(OUTPUTS / name, (CONFIGS / f"{name}.yaml",), {}, subcommands, after)
 
 
 def _report(runs: dict[str, RunSummary]) -> str:

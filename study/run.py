@@ -1,6 +1,7 @@
 """`python -m study.run GRID.yaml`: runs a grid through the command line.
 
 What is finished is not repeated and what was stopped is resumed, so it can be ended at any moment and started again.
+A run is done again when its configs, its settings or the run that it starts from changed; a change of code is not seen.
 Exit status 0, or 2 where the grid cannot be read or a run failed.
 """
 
@@ -93,6 +94,38 @@ def available(name: str, model: Rule) -> bool:
     return not absent
 
 
+def require_configs(grid: Grid) -> None:
+    """Checks for every config file that will be read, before anything is trained.
+
+    Raises:
+        InputError: One is not there.
+    """
+    models = [*grid.supervised.values(), *grid.rules.values()]
+    there = [model for model in models if all(Path(path).exists() for path in model.requires)]
+    for path in (*grid.preference, *(path for model in there for path in model.configs)):
+        if not Path(path).is_file():
+            raise InputError(f"{path} is no file: the grid names it as a config")
+
+
+def require_names(grid: Grid, given: Sequence[str] | None) -> None:
+    """Checks what `--parts` names.
+
+    Raises:
+        InputError: The grid has no such part.
+    """
+    known = [*grid.parts, *grid.supervised, "rules"]
+    for name in given or ():
+        if name not in known:
+            raise InputError(f"--parts {name}: the grid has {', '.join(known)}")
+
+
+def _jobs(text: str) -> int:
+    jobs = int(text)
+    if jobs < 1:
+        raise argparse.ArgumentTypeError(f"{jobs} is below 1")
+    return jobs
+
+
 def _cores() -> int:
     """Those this process may use, which `taskset` narrows."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -110,12 +143,14 @@ def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m study.run", description=__doc__)
     parser.add_argument("grid", type=Path, help="a grid, as study/grid.yaml")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="runs beside each other, one thread each"
+        "--jobs", type=_jobs, default=_cores(), help="runs beside each other, which share the cores"
     )
-    parser.add_argument("--parts", nargs="*", help="only these parts, SFT models, or `rules`")
+    parser.add_argument("--parts", nargs="+", help="only these parts, SFT models, or `rules`")
     given = parser.parse_args(args)
     try:
         grid, runner = read_grid(given.grid), Runner(given.jobs)
+        require_configs(grid)
+        require_names(grid, given.parts)
         for name, part in grid.parts.items():
             if given.parts is None or name in given.parts:
                 run_part(grid, name, part, runner)
@@ -128,6 +163,13 @@ def main(args: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}: name other outputs in the grid", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: start it again to go on", file=sys.stderr)
+        return 130
+    print(f"everything is in {grid.outputs}")
     return 0
 
 

@@ -164,9 +164,12 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [
+            lines = [
                 {name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)
             ]
+        if not all("step" in line for line in lines):
+            raise ValueError("a line has no step")
+        return lines
     except OSError as error:
         raise InputError(f"{path} is missing: run `train.py test` for this config first") from error
     except (ValueError, TypeError, csv.Error) as error:
@@ -192,6 +195,9 @@ def read_finished(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is broken ({error}): delete it and run the configuration again") from error
     if not isinstance(finished, dict):
         raise InputError(f"{path} is no JSON object: delete it and run the configuration again")
+    seconds = finished.get("seconds")
+    if not isinstance(seconds, int | float | None):
+        raise InputError(f"{path} has seconds {seconds!r}: delete it and run the configuration again")
     return finished
 
 

@@ -131,7 +131,10 @@ def _class(node: Any) -> str:
 
 
 def _number(node: Any, name: str) -> Any:
-    return (node.get("init_args") or {}).get(name) if isinstance(node, Mapping) else None
+    value = (node.get("init_args") or {}).get(name) if isinstance(node, Mapping) else None
+    if not isinstance(value, int | float | None):
+        raise TypeError(f"{name} is {value!r}")
+    return value
 
 
 def _rest(config: Mapping[str, Any], model: Mapping[str, Any], data: Mapping[str, Any]) -> str:

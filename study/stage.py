@@ -29,18 +29,30 @@ class Stage:
         configs: Config files, later ones over earlier ones.
         settings: What this run changes in them, nested as in a config file.
         subcommands: What is run, in order; `fit` is resumed, the others use the best checkpoint after it.
+        after: Runs whose checkpoints it starts from.
     """
 
     folder: Path
     configs: tuple[Path, ...]
     settings: dict[str, Any]
     subcommands: tuple[str, ...] = ("fit", "predict")
+    after: "tuple[Stage, ...]" = ()
 
     @property
     def fingerprint(self) -> str:
-        """Identifies what is asked: the files' contents and the settings."""
-        asked = [path.read_text() for path in self.configs]
-        asked.append(json.dumps(self.settings, sort_keys=True))
+        """Identifies what is asked: the files' contents, the settings and what it starts from; not the code.
+
+        Raises:
+            InputError: A config file cannot be read.
+        """
+        try:
+            asked = [path.read_text() for path in self.configs]
+        except OSError as error:
+            raise InputError(
+                f"{error.filename}: {error.strerror}: it is a config of {self.folder}"
+            ) from error
+        asked.append(json.dumps(self.settings, sort_keys=True, default=str))
+        asked += [stage.fingerprint for stage in self.after]
         return hashlib.sha256("\0".join(asked).encode()).hexdigest()
 
     @property
@@ -69,7 +81,7 @@ class Stage:
             seconds = self._run(subcommand, resumed, threads, log)
             first = record or self._noted(subcommand, None if resumed else seconds, threads)
             record = first | {"done": [*first["done"], subcommand]}
-            (self.folder / FINISHED).write_text(json.dumps(record, indent=1) + "\n")
+            _replace(self.folder / FINISHED, json.dumps(record, indent=1) + "\n")
 
     def _noted(self, subcommand: str, seconds: float | None, threads: int | None) -> dict[str, Any]:
         """What is kept of the first subcommand; only training takes time worth naming."""
@@ -120,11 +132,25 @@ class Stage:
         start = time.perf_counter()
         with log.open("a") if log else nullcontext() as output:
             print(f"\n$ {' '.join(command)}", flush=True, file=output)
-        status = process.run(command[1:], threads, log)
+        status = process.run(command[1:], self.folder, threads, log)
         if status:
-            where = f", see {log}" if log else ""
-            raise InputError(f"`{' '.join(command)}` ended with status {status}{where}")
+            why = f": {_last_error(log)}; see {log}" if log else ""
+            raise InputError(f"`{' '.join(command)}` ended with status {status}{why}")
         return round(time.perf_counter() - start, 1)
+
+
+def _last_error(log: Path) -> str:
+    """What the log's last error says, or else its last line."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["nothing was printed"])[-1].strip()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes aside and renames, so that a file is there whole or not at all."""
+    aside = path.with_suffix(".part")
+    aside.write_text(text)
+    aside.replace(path)
 
 
 def _commit() -> str:

@@ -79,11 +79,12 @@ def _report(outputs: list[Path], to: Path, kept: Path | None, filled: list[Path]
     skipped += left_out
     for line in skipped:
         print(f"left out: {line}", file=sys.stderr)
+    pages = [(path, fill(path, sections)) for path in filled]
     if kept is not None:
         store([run for cell in cells for run in cell.runs], kept)
     write(sections, skipped, [_LEAD], to)
-    for path in filled:
-        path.write_text(fill(path, sections), encoding="utf-8")
+    for path, text in pages:
+        path.write_text(text, encoding="utf-8")
     print(f"{sum(len(cell.runs) for cell in cells)} runs: {to / 'index.html'}")
 
 

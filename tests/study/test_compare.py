@@ -115,6 +115,9 @@ def test_files_that_are_no_predictions_are_refused(
         (other, "give a predictions.parquet"),
         (twice, "example 4 occurs twice"),
         (write(tmp_path / "empty.parquet", []), "holds no rows"),
+        (write(tmp_path / "null.parquet", [1, 2], rank=[1, None]), "has empty cells"),
+        (write(tmp_path / "zero.parquet", [0, 2]), "ranks are whole numbers from 1 on"),
+        (write(tmp_path / "words.parquet", [1, 2], rank=["1", "2"]), "ranks are whole numbers from 1 on"),
     ]:
         assert main([str(good), str(path)]) == 2
         error = capsys.readouterr().err

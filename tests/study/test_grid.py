@@ -1,8 +1,11 @@
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datamodules.errors import InputError
 from study.grid import read_grid
@@ -48,7 +51,18 @@ def test_the_committed_grids_are_read_and_their_configs_are_there(name: str) -> 
             {"parts": {"p": {"objectives": ["dmpo"], "num_negatives": [1], "seeds": 1, "rate_of": "y"}}},
             "rate of 'y'",
         ),
+        (
+            {
+                "parts": {
+                    "p": {"objectives": ["dmpo"], "num_negatives": [1], "seeds": 1},
+                    "q": {"objectives": ["dmpo"], "num_negatives": [3], "seeds": 1, "rate_of": "dmpo"},
+                }
+            },
+            "rate of 'dmpo' at K = 3",
+        ),
         ({"rates": ["fast"]}, "rates"),
+        ({"rates": []}, "no rates to choose from"),
+        ({"rates": [0.0]}, "above 0"),
         ({"speed": 3}, "speed"),
     ],
 )
@@ -88,6 +102,21 @@ def test_a_preference_run_starts_from_the_sft_model_of_its_seed(tmp_path: Path) 
         "seed_everything": 1,
     }
     assert supervised_stage(read, "sft", 1).folder == Path("out/sft-s1")
+
+
+def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path, grid())
+    path.write_text(path.read_text().replace("- 0.001\n- 0.0001\n", "- 1e-3\n- 1e-4\n"))
+    assert yaml.safe_load(path.read_text())["rates"] == ["1e-3", "1e-4"]
+    assert read_grid(path).rates == [1e-3, 1e-4]
+
+
+@given(st.lists(st.floats(1e-8, 1.0), min_size=2, max_size=2, unique=True))
+def test_two_rates_have_two_folders(rates: list[float]) -> None:
+    with TemporaryDirectory() as folder:
+        read = read_grid(write(Path(folder), grid(rates=rates)))
+    first, second = (preference_stage(read, Cell("dmpo", 3), rate, seed=0).folder for rate in rates)
+    assert first != second
 
 
 def test_the_rate_is_chosen_on_validation(tmp_path: Path) -> None:

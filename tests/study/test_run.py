@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from study import quickstart
+from study.run import main
+
 ROOT = Path(__file__).parents[2]
 DMPO = {"class_path": "losses.DMPO", "init_args": {"beta": 1.0}}
 
@@ -22,16 +25,16 @@ def write_grid(folder: Path, tiny_folder: Path) -> Path:
         "wandb": {"mode": "disabled"},
     }
     counted = {name: settings[name] for name in ("data", "wandb")}
-    quickstart = ROOT / "configs/quickstart"
+    configs = ROOT / "configs/quickstart"
     selective = {"objective": DMPO, "selection": "losses.RandomNegatives", "beta_rule": "losses.ConstantBeta"}
     grid = {
         "outputs": str(folder / "out"),
         "supervised": {
-            "sft": {"configs": [str(quickstart / "sft.yaml")], "seeds": 2, "settings": settings},
+            "sft": {"configs": [str(configs / "sft.yaml")], "seeds": 2, "settings": settings},
             "absent": {"configs": ["x.yaml"], "seeds": 1, "requires": ["nowhere.json"]},
         },
-        "rules": {"popularity": {"configs": [str(quickstart / "popularity.yaml")], "settings": counted}},
-        "preference": [str(quickstart / "dmpo.yaml")],
+        "rules": {"popularity": {"configs": [str(configs / "popularity.yaml")], "settings": counted}},
+        "preference": [str(configs / "dmpo.yaml")],
         "settings": {**settings, "model": {"init_args": {"reference_cache": str(folder / "cache")}}},
         "rates": [1e-3, 1e-4],
         "objectives": {"random": {"class_path": "losses.SelectiveObjective", "init_args": selective}},
@@ -50,6 +53,44 @@ def run(grid: Path) -> str:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--parts", "frist"], "error: --parts frist: the grid has first, fixed, absent, sft, rules"),
+        (["--jobs", "0"], "argument --jobs: 0 is below 1"),
+    ],
+)
+def test_arguments_that_name_nothing_are_refused(
+    tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    try:
+        status = main([str(write_grid(tmp_path, tiny_folder)), *arguments])
+    except SystemExit as ended:  # argparse
+        status = int(ended.code or 0)
+    assert status == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_config_that_is_not_there_is_named_before_anything_runs(
+    tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_grid(tmp_path, tiny_folder)
+    path.write_text(path.read_text().replace("quickstart/dmpo.yaml", "quickstart/dpmo.yaml"))
+    assert main([str(path)]) == 2
+    missing = ROOT / "configs/quickstart/dpmo.yaml"
+    assert capsys.readouterr().err == f"error: {missing} is no file: the grid names it as a config\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_quickstart_only_runs_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    for argument, status in (("--help", 0), ("--halp", 2)):
+        with pytest.raises(SystemExit) as ended:
+            quickstart.main([argument])
+        assert ended.value.code == status
+    assert "make quickstart" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -105,6 +105,14 @@ def test_what_is_not_finished_or_broken_is_refused(tmp_path: Path) -> None:
     assert read_run(rule, "rule").curves == {}
 
 
+def test_a_number_that_is_text_is_refused(tmp_path: Path) -> None:
+    settings = configuration(objective())
+    settings["model"]["init_args"]["optimizer"]["init_args"]["lr"] = "x"
+    folder = write_run(tmp_path / "a", settings, [1, 2])
+    with pytest.raises(InputError, match="lr is 'x'"):
+        read_run(folder, "a")
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
@@ -114,9 +122,11 @@ def test_what_is_not_finished_or_broken_is_refused(tmp_path: Path) -> None:
         ("config.yaml", b"\xff\xfe\x00", "config.yaml cannot be read"),
         ("metrics.csv", "step,train/loss\n39,<script>\n", "metrics.csv is broken"),
         ("metrics.csv", "step,train/loss\n39,1,2,3\n", "metrics.csv is broken"),
+        ("metrics.csv", "train/loss\n1\n", "metrics.csv is broken .a line has no step"),
         ("metrics.csv", None, "metrics.csv is missing"),
         ("finished.json", "{", "finished.json is broken"),
         ("finished.json", "[]", "no JSON object"),
+        ("finished.json", '{"seconds": "3"}', "has seconds '3'"),
         ("predictions.parquet", "PAR1", "predictions.parquet"),
     ],
 )

@@ -74,12 +74,28 @@ def test_a_changed_run_is_done_again(changed: str) -> None:
     assert "last" not in calls()[2]
 
 
+def test_what_starts_from_a_changed_run_is_done_again() -> None:
+    def stages(steps: int) -> list[Stage]:
+        first = Stage(Path("sft"), (Path("a.yaml"),), {"max_steps": steps})
+        return [first, Stage(Path("run"), (Path("a.yaml"),), {}, after=(first,))]
+
+    for stage in stages(1):
+        stage.finish()
+    assert [stage.is_finished for stage in stages(1)] == [True, True]
+    assert [stage.is_finished for stage in stages(2)] == [False, False]
+
+
+def test_a_missing_config_is_named() -> None:
+    with pytest.raises(InputError, match=r"b\.yaml: No such file or directory: it is a config of run"):
+        Stage(Path("run"), (Path("b.yaml"),), {}).finish()
+
+
 def test_what_was_stopped_is_resumed_and_a_failure_names_the_log() -> None:
     Path("broken").touch()
     stage = Stage(Path("run"), (Path("a.yaml"),), {})
     Path("run").mkdir()
     log = Path("run/log.txt")
-    with pytest.raises(InputError, match=r"status 143, see run/log\.txt"):
+    with pytest.raises(InputError, match=r"status 143: what went wrong; see run/log\.txt"):
         stage.finish(threads=1, log=log)
     assert "what went wrong" in log.read_text()
     assert not stage.is_finished

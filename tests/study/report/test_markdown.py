@@ -38,6 +38,10 @@ def test_filling_twice_changes_nothing(tmp_path: Path) -> None:
         (None, "cannot be read"),
         ("nothing", "has no mark"),
         ("<!-- table: two -->\n<!-- end -->", r"asks for table 'two'; there are one"),
+        ("<!-- table: one -->\nkept\n<!-- table: one -->\n<!-- end -->", "line 3 is '<!-- table: one -->'"),
+        ("<!-- table: one -->\n<!-- end -->\n<!-- end -->", "line 3 is '<!-- end -->'"),
+        ("<!-- table: one -->\n<!-- end -->\n<!-- table: one --> ", "line 3 is"),
+        ("<!-- table: one -->\nkept", "the table of line 1 has no <!-- end -->"),
     ],
 )
 def test_pages_that_cannot_be_filled(tmp_path: Path, text: str | None, message: str) -> None:
