@@ -2,15 +2,16 @@
 
 What is finished is not repeated and what was stopped is resumed, so it can be ended at any moment and started again.
 A run is done again when its configs, its settings or the run that it starts from changed; a change of code is not seen.
-Exit status 0, or 2 where the grid cannot be read or a run failed.
+Exit status 0, or 2 where the grid cannot be read or a run failed; what does not need that run is run all the same.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from datamodules.errors import InputError
@@ -33,7 +34,7 @@ class Runner:
         """Runs what is not finished and says each run's validation, where it was trained.
 
         Raises:
-            InputError: A run failed; those beside it are finished first, those behind it are not begun.
+            InputError: A run failed; all others are finished first.
         """
         missing = [stage for stage in stages if not stage.is_finished]
         if not missing:
@@ -44,18 +45,23 @@ class Runner:
         def run(place: int) -> None:
             stage = missing[place]
             stage.folder.mkdir(parents=True, exist_ok=True)
-            stage.finish(threads, stage.folder / "log.txt")
+            try:
+                stage.finish(threads, stage.folder / "log.txt")
+            except InputError as error:
+                print(f"  {place + 1}/{len(missing)} {stage.folder.name} failed: {error}", flush=True)
+                raise
             score = f": validation HR@1 {best_validation(stage.folder):.4f}" if stage.is_trained else ""
             print(f"  {place + 1}/{len(missing)} {stage.folder.name}{score}", flush=True)
 
         with ThreadPoolExecutor(self.jobs) as pool:
             runs = [pool.submit(run, place) for place in range(len(missing))]
             try:
-                for each in runs:
-                    each.result()
-            except BaseException:
+                failures = [failure for each in runs if (failure := each.exception()) is not None]
+            except KeyboardInterrupt:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+        if failures:
+            raise failures[0]
 
 
 def run_supervised(grid: Grid, name: str, runner: Runner, seeds: Sequence[int]) -> None:
@@ -119,6 +125,27 @@ def require_names(grid: Grid, given: Sequence[str] | None) -> None:
             raise InputError(f"--parts {name}: the grid has {', '.join(known)}")
 
 
+def _work(grid: Grid, runner: Runner, wanted: Sequence[str] | None) -> Iterator[Callable[[], None]]:
+    """What is to be run, in order; what needs runs that failed will fail too, and all else will not."""
+    for name, part in grid.parts.items():
+        if wanted is None or name in wanted:
+            yield partial(run_part, grid, name, part, runner)
+    for name, model in grid.supervised.items():
+        if (wanted is None or name in wanted) and available(name, model):
+            yield partial(run_supervised, grid, name, runner, range(model.seeds))
+    if wanted is None or "rules" in wanted:
+        there = [name for name, rule in grid.rules.items() if available(name, rule)]
+        yield partial(runner.finish, "rules", [rule_stage(grid, name) for name in there])
+
+
+def _failure(job: Callable[[], None]) -> InputError | None:
+    try:
+        job()
+    except InputError as error:
+        return error
+    return None
+
+
 def _jobs(text: str) -> int:
     jobs = int(text)
     if jobs < 1:
@@ -151,15 +178,8 @@ def main(args: list[str] | None = None) -> int:
         grid, runner = read_grid(given.grid), Runner(given.jobs)
         require_configs(grid)
         require_names(grid, given.parts)
-        for name, part in grid.parts.items():
-            if given.parts is None or name in given.parts:
-                run_part(grid, name, part, runner)
-        for name, model in grid.supervised.items():
-            if (given.parts is None or name in given.parts) and available(name, model):
-                run_supervised(grid, name, runner, range(model.seeds))
-        if given.parts is None or "rules" in given.parts:
-            there = [name for name, rule in grid.rules.items() if available(name, rule)]
-            runner.finish("rules", [rule_stage(grid, name) for name in there])
+        ended = [_failure(job) for job in _work(grid, runner, given.parts)]
+        failures = [failure for failure in ended if failure is not None]
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -169,6 +189,10 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped: start it again to go on", file=sys.stderr)
         return 130
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    if failures:
+        return 2
     print(f"everything is in {grid.outputs}")
     return 0
 
