@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ def best_validation(folder: Path) -> float:
 
 def _digits(rate: float) -> str:
     """All of them, as 1e-03 or 2.5e-04: two rates never share a folder."""
-    mantissa, exponent = f"{rate:.15e}".split("e")
-    return f"{float(mantissa):.15g}e{exponent}"
+    mantissa, exponent = f"{Decimal(repr(rate)).normalize():e}".split("e")
+    return f"{mantissa}e{int(exponent):+03d}"
 
 
 def _run(folder: Path, seed: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from study.runs import read_finished
 
 FINISHED = "finished.json"
 _BEGUN, _SETTINGS = "begun.txt", "settings.yaml"
+_PROMPT = "\n$ "  # before a command, in its log
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Stage:
         command = self._command(subcommand, resumed)
         start = time.perf_counter()
         with log.open("a") if log else nullcontext() as output:
-            print(f"\n$ {' '.join(command)}", flush=True, file=output)
+            print(f"{_PROMPT}{' '.join(command)}", flush=True, file=output)
         status = process.run(command[1:], self.folder, threads, log)
         if status:
             why = f": {_last_error(log)}; see {log}" if log else ""
@@ -140,8 +141,9 @@ class Stage:
 
 
 def _last_error(log: Path) -> str:
-    """What the log's last error says, or else its last line."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    """What the last command's last error says, or else its last line; what failed before it has other reasons."""
+    printed = log.read_text(errors="replace").rpartition(_PROMPT)[2]
+    lines = [line for line in printed.splitlines()[1:] if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     return (errors or lines or ["nothing was printed"])[-1].strip()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from datamodules.errors import InputError
@@ -111,6 +111,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path) -> None:
     assert read_grid(path).rates == [1e-3, 1e-4]
 
 
+@example([1.0, 0.9999999999999999])
 @given(st.lists(st.floats(1e-8, 1.0), min_size=2, max_size=2, unique=True))
 def test_two_rates_have_two_folders(rates: list[float]) -> None:
     with TemporaryDirectory() as folder:

@@ -99,7 +99,10 @@ def test_what_was_stopped_is_resumed_and_a_failure_names_the_log() -> None:
         stage.finish(threads=1, log=log)
     assert "what went wrong" in log.read_text()
     assert not stage.is_finished
+    log.write_text(f"\n$ python train.py\nerror: of an earlier command\n{log.read_text()}")
+    with pytest.raises(InputError, match="status 143: what went wrong"):
+        stage.finish(threads=1, log=log)
     Path("broken").unlink()
     stage.finish(threads=1, log=log)
-    assert calls()[1] == "fit --config a.yaml --ckpt_path last"
+    assert calls()[1:3] == ["fit --config a.yaml --ckpt_path last"] * 2
     assert json.loads(Path("run/finished.json").read_text())["seconds"] is None
