@@ -26,6 +26,11 @@ class Rule:
     settings: dict[str, Any] = field(default_factory=dict)
     requires: list[str] = field(default_factory=list)
 
+    @property
+    def absent(self) -> list[str]:
+        """What it requires and is not there."""
+        return [path for path in self.requires if not Path(path).exists()]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Supervised(Rule):
@@ -82,10 +87,11 @@ class Grid:
     rules: dict[str, Rule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checks the names.
+        """Checks names and rates.
 
         Raises:
-            InputError: A part names an objective that is not there, or no SFT model is called `sft`.
+            InputError: A part names an objective that is not there or a rate that nothing before it chooses, a rate
+                cannot be, or the SFT model called `sft` has too few seeds.
         """
         seeds = self.supervised["sft"].seeds if "sft" in self.supervised else 0
         if unfit := [rate for rate in self.rates if not 0 < rate < math.inf]:

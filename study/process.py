@@ -52,12 +52,8 @@ def _main(command: list[str], folder: Path, threads: int | None, log: Path | Non
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             sys.exit(f"error: another process runs in {folder}: wait for it or end it")
-        _run_script(command)
-
-
-def _run_script(command: list[str]) -> None:
-    sys.argv = command
-    runpy.run_path(command[0], run_name="__main__")
+        sys.argv = command
+        runpy.run_path(command[0], run_name="__main__")
 
 
 def _end_with_parent() -> None:

@@ -94,10 +94,9 @@ def _rates(grid: Grid, name: str, part: Part, runner: Runner, cells: list[Cell])
 
 def available(name: str, model: Rule) -> bool:
     """Whether the files are there; says so where they are not."""
-    absent = [path for path in model.requires if not Path(path).exists()]
-    if absent:
-        print(f"{name} is left out: {absent[0]} is not there", flush=True)
-    return not absent
+    if model.absent:
+        print(f"{name} is left out: {model.absent[0]} is not there", flush=True)
+    return not model.absent
 
 
 def require_configs(grid: Grid) -> None:
@@ -106,8 +105,7 @@ def require_configs(grid: Grid) -> None:
     Raises:
         InputError: One is not there.
     """
-    models = [*grid.supervised.values(), *grid.rules.values()]
-    there = [model for model in models if all(Path(path).exists() for path in model.requires)]
+    there = [model for model in (*grid.supervised.values(), *grid.rules.values()) if not model.absent]
     for path in (*grid.preference, *(path for model in there for path in model.configs)):
         if not Path(path).is_file():
             raise InputError(f"{path} is no file: the grid names it as a config")

@@ -1,7 +1,7 @@
 """Runs that differ in the seed alone, and the learning rate that validation chose among them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -80,6 +80,27 @@ class Arm:
     def seeds_of_choice(self) -> list[int]:
         """Seeds that every rate was tried with."""
         return _shared([_validated_seeds(cell) for cell in self.cells])
+
+
+def at_same_rates(arms: Sequence[Arm]) -> Iterator[tuple[float | None, tuple[Cell, ...]]]:
+    """Cells of all arms that can be compared.
+
+    Args:
+        arms: At least one.
+
+    Yields:
+        None and the cells at the rates that validation chose; then a rate and the cells at it, for every other one
+        that all arms were tried with.
+    """
+    chosen = tuple(arm.chosen for arm in arms)
+    yield None, chosen
+    by_rate = [{cell.setting.learning_rate: cell for cell in arm.cells} for arm in arms]
+    for rate in by_rate[0]:
+        cells = tuple(own[rate] for own in by_rate if rate in own)
+        if len(cells) == len(arms) and any(
+            cell is not other for cell, other in zip(cells, chosen, strict=True)
+        ):
+            yield rate, cells
 
 
 def cells_of(runs: list[Run]) -> tuple[list[Cell], list[str]]:

@@ -136,16 +136,14 @@ def _varied(arms: list[Arm], over: str, fixed: str, value: float | None) -> list
     """Lines over one setting with the other one fixed."""
     kept = [arm for arm in arms if getattr(arm.setting, fixed) == value]
     groups = grouped(kept, lambda arm: replace(arm.setting, learning_rate=None, gamma=None, alpha=None))
-    lines = [
+    return [
         (
             f"{names.method(key)}, K = {key.negatives}",
             sorted(((getattr(arm.setting, over), arm.chosen) for arm in own), key=lambda point: point[0]),
         )
         for key, own in groups.items()
+        if len(own) > 1  # a point alone says nothing of the setting
     ]
-    return [
-        (label, points) for label, points in lines if len(points) > 1
-    ]  # a point alone says nothing of the setting
 
 
 def _panel(title: str, axes: tuple[str, str], lines: list[Points], measure: Measure) -> Panel | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from study.estimates import Estimate, holm
 from study.report import names
-from study.report.cells import HIT, Arm, Cell, paired, paired_by_target
+from study.report.cells import HIT, Arm, Cell, at_same_rates, paired, paired_by_target
 from study.report.comparisons import INTERVALS, commits, mean, negatives
 from study.report.document import Table, difference, interval, number, probability
 from study.report.suite import Line, Suite, kin
@@ -140,12 +140,8 @@ def _chosen(label: str, first: Arm, second: Arm) -> Pair:
 
 def _pairs(label: str, first: Arm, second: Arm) -> Iterator[Pair]:
     """The two at the rates that validation chose, then at every one rate of both but that."""
-    yield _chosen(label, first, second)
-    for cell in second.cells:
-        rate = cell.setting.learning_rate
-        own = next((other for other in first.cells if other.setting.learning_rate == rate), None)
-        if own is not None and not (own is first.chosen and cell is second.chosen):
-            yield Pair(f"{label}, both at lr {names.rate(rate)}", own, cell)
+    for rate, (one, other) in at_same_rates((first, second)):
+        yield Pair(label if rate is None else f"{label}, both at lr {names.rate(rate)}", one, other)
 
 
 def _differences(suite: Suite, pairs: list[Pair], name: str, title: str, base: str = "base") -> Table | None:
