@@ -1,6 +1,6 @@
 """`python -m study.compare A.parquet B.parquet`: do two models differ on the same examples?
 
-Prints the means of both, the mean of the paired differences B − A with a bootstrap interval, and an exact
+Prints the means of both, the mean of the paired differences B − A with a bootstrap interval over users, and an exact
 McNemar test of hit_ratio@1. Exit status 0, or 2 where the files cannot be compared.
 """
 
@@ -30,22 +30,30 @@ class Comparison:
         metric: Its name.
         first: Mean of the first run.
         second: Mean of the second run.
-        interval: 95 % interval of the mean difference, second − first.
+        interval: 95 % interval of the mean difference, second − first; None with one user.
     """
 
     metric: str
     first: float
     second: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
     @property
     def difference(self) -> float:
         """Mean of the paired differences."""
         return self.second - self.first
 
+    @property
+    def is_told_from_zero(self) -> bool:
+        """Whether 0 is outside the interval; one without width comes from users that do not differ."""
+        if self.interval is None:
+            return False
+        low, high = self.interval
+        return low < high and not low <= 0 <= high
+
 
 def metrics_of(rank: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Turns ranks into the metrics that are compared.
+    """Turn ranks into the metrics that are compared.
 
     Args:
         rank: Rank of each target, 1 is best, shape [N].
@@ -62,7 +70,7 @@ def metrics_of(rank: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
 
 
 def read_predictions(path: Path) -> pa.Table:
-    """Reads predictions, sorted by example id.
+    """Read predictions, sorted by example id.
 
     Raises:
         InputError: The file is missing, is no prediction file, or holds an id twice.
@@ -88,7 +96,7 @@ def read_predictions(path: Path) -> pa.Table:
 
 
 def require_same_examples(first: pa.Table, second: pa.Table) -> None:
-    """Checks that two sorted tables rank the same targets in the same lists.
+    """Check that two sorted tables rank the same targets in the same lists.
 
     Raises:
         InputError: They do not, and a paired comparison would mean nothing.
@@ -108,7 +116,7 @@ def require_same_examples(first: pa.Table, second: pa.Table) -> None:
 
 
 def compare(first: pa.Table, second: pa.Table, seed: int) -> list[Comparison]:
-    """Compares every metric on the same examples, resampling users.
+    """Compare every metric on the same examples, resampling users.
 
     Args:
         first: Predictions as `read_predictions` returns them.
@@ -120,43 +128,56 @@ def compare(first: pa.Table, second: pa.Table, seed: int) -> list[Comparison]:
     """
     require_same_examples(first, second)
     users = np.array(first["user"].to_pylist())
+    several = len(np.unique(users)) > 1
     ours, theirs = metrics_of(first["rank"].to_numpy()), metrics_of(second["rank"].to_numpy())
     return [
         Comparison(
             name,
             float(ours[name].mean()),
             float(theirs[name].mean()),
-            bootstrap_interval(theirs[name] - ours[name], users, seed),
+            bootstrap_interval(theirs[name] - ours[name], users, seed) if several else None,
         )
         for name in ours
     ]
 
 
 def report(first: pa.Table, second: pa.Table, seed: int) -> str:
-    """Writes the comparison as text; arguments and errors as in `compare`."""
-    rows = compare(first, second, seed)
-    lines = [f"{'':<12}{'A':>8}{'B':>8}{'B − A':>9}   95 % interval"]
-    for row in rows:
-        low, high = row.interval
-        means = f"{row.metric:<12}{row.first:>8.4f}{row.second:>8.4f}{row.difference:>+9.4f}"
-        lines.append(f"{means}   [{low:+.4f}, {high:+.4f}]{'' if low <= 0 <= high else '   *'}")
+    """Write the comparison as text; arguments and errors as in `compare`."""
+    users = len(set(first["user"].to_pylist()))
+    lines = [f"{'':<12}{'A':>8}{'B':>8}{'B − A':>9}{'   95 % interval' if users > 1 else ''}"]
+    lines += [_line(row) for row in compare(first, second, seed)]
     first_right, second_right = first["rank"].to_numpy() <= 1, second["rank"].to_numpy() <= 1
     first_only = int((first_right & ~second_right).sum())
     second_only = int((second_right & ~first_right).sum())
-    users = len(set(first["user"].to_pylist()))
+    alone = f"hit_ratio@1: right in A alone {first_only:,}, B alone {second_only:,}"
+    if users == 1:
+        lines += [
+            "",
+            f"{first.num_rows:,} examples of one user: they say nothing about other users. {alone}.",
+        ]
+        return "\n".join(lines)
     p = mcnemar_exact(first_only, second_only)
     lines += [
         "",
         f"{first.num_rows:,} examples of {users:,} users. Intervals: {RESAMPLES:,} resamples of users,",
         f"because examples of one user are dependent (seed {seed}); * where 0 is outside.",
-        f"hit_ratio@1: right in A alone {first_only:,}, B alone {second_only:,}; exact McNemar p = {p:.2g}.",
+        f"{alone}; exact McNemar p = {p:.2g}.",
         "It takes examples as independent: where it disagrees with the interval, trust the interval.",
     ]
     return "\n".join(lines)
 
 
+def _line(row: Comparison) -> str:
+    """Write one metric, with a true minus sign."""
+    means = f"{row.metric:<12}{row.first:>8.4f}{row.second:>8.4f}{row.difference:>+9.4f}"
+    if row.interval is not None:
+        low, high = row.interval
+        means += f"   [{low:+.4f}, {high:+.4f}]{'   *' if row.is_told_from_zero else ''}"
+    return means.replace("-", "−")
+
+
 def main(args: list[str] | None = None) -> int:
-    """Prints the comparison.
+    """Print the comparison.
 
     Args:
         args: Arguments to parse; None takes the process's.
@@ -165,8 +186,8 @@ def main(args: list[str] | None = None) -> int:
         The exit status.
     """
     parser = argparse.ArgumentParser(prog="python -m study.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("first", type=Path, metavar="A.parquet")
-    parser.add_argument("second", type=Path, metavar="B.parquet")
+    parser.add_argument("first", type=Path, metavar="A.parquet", help="predictions of one run")
+    parser.add_argument("second", type=Path, metavar="B.parquet", help="of another one, on the same examples")
     parser.add_argument("--seed", type=int, default=0, help="decides the resamples")
     settings = parser.parse_args(args)
     try:

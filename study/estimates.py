@@ -7,8 +7,9 @@ Student's, with the degrees of freedom of Welch and Satterthwaite: with few seed
 With one seed nothing is known of other seeds, and the interval is over users alone.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,11 @@ class Estimate:
 
     Attributes:
         mean: The mean.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
+        low: Lower end of the 95 % interval; NaN where users and seeds do not differ, which says nothing of others.
+        high: Upper end, NaN likewise.
         seeds: How many it rests on.
         users: How many it rests on.
-        p: Two-sided, that the mean is 0; of use for differences.
+        p: Two-sided, that the mean is 0; of use for differences. NaN where there is no interval and the mean is not 0.
     """
 
     mean: float
@@ -37,6 +38,12 @@ class Estimate:
     seeds: int
     users: int
     p: float
+
+    def within(self, lowest: float, highest: float) -> "Estimate":
+        """Return it with its interval cut to the values that the mean can have."""
+        if math.isnan(self.low):
+            return self
+        return replace(self, low=max(self.low, lowest), high=min(self.high, highest))
 
 
 def estimate(values: NDArray[np.float64], users: NDArray[np.generic]) -> Estimate:
@@ -62,7 +69,7 @@ def estimate(values: NDArray[np.float64], users: NDArray[np.generic]) -> Estimat
     seed_variance = float(values.mean(axis=1).var(ddof=1)) / seeds if seeds > 1 else 0.0
     variance = users_variance + seed_variance
     if variance == 0:
-        return Estimate(mean, mean, mean, seeds, number, 1.0 if mean == 0 else 0.0)
+        return Estimate(mean, math.nan, math.nan, seeds, number, 1.0 if mean == 0 else math.nan)
     freedom = variance**2 / (users_variance**2 / (number - 1) + seed_variance**2 / max(1, seeds - 1))
     error = variance**0.5
     half = student_quantile(LEVEL, freedom) * error
@@ -92,13 +99,14 @@ def holm(p: Sequence[float]) -> list[float]:
     """Adjusts the p-values of a family of tests, so that any false finding among them stays at the level (Holm, 1979).
 
     Args:
-        p: One a test, in any order.
+        p: One a test, in any order; NaN for a test that could not be made.
 
     Returns:
         The adjusted ones, in the same order: the i-th smallest times the tests not below it, never falling, at most 1.
     """
-    adjusted, floor = [0.0] * len(p), 0.0
-    for rank, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
-        floor = max(floor, min(1.0, (len(p) - rank) * p[place]))
+    adjusted, floor = list(p), 0.0
+    made = [place for place in range(len(p)) if not math.isnan(p[place])]
+    for rank, place in enumerate(sorted(made, key=lambda place: p[place])):
+        floor = max(floor, min(1.0, (len(made) - rank) * p[place]))
         adjusted[place] = floor
     return adjusted

@@ -34,13 +34,13 @@ class Setting:
         selection: Class of the selection; empty outside the preference stage.
         beta_rule: Class of the β rule; empty outside the preference stage.
         negatives: K.
-        m: Negatives that a control selects; None: as many as the paper's rule, or all.
+        m: Negatives that a control selects; None where its selection has no such setting or leaves it out.
         learning_rate: Of the optimiser; None for what is not trained.
         beta: The objective's β.
         gamma: Of the dual-margin β.
         alpha: Of the dual-margin β.
         data: Class of the source and the folder of its files, or class of the data module where it has none.
-        candidates: Class of the candidates.
+        candidates: Class of the candidates; empty for data without any, such as preference pairs.
         rest: Fingerprint of every other setting that decides the result.
     """
 
@@ -87,13 +87,16 @@ def _setting(config: Mapping[str, Any]) -> Setting:
         negatives=data.get("num_negatives") or 0,
         learning_rate=_number(settings.get("optimizer"), "lr"),
         data=_data(source or config["data"]),
-        candidates=_class(data.get("candidates")) or "Redrawn",
+        candidates=_class(data["candidates"]) or "Redrawn" if "candidates" in data else "",
         rest=_rest(config, settings, data),
     )
 
 
 def _objective(node: Any) -> dict[str, Any]:
-    """The objective's own parts; `DynamicPO` is a selection and a β rule on its base."""
+    """Read the objective's parts: `DynamicPO` is a selection and a β rule on its base.
+
+    Another class that holds an objective is an objective of its own: what it selects is not known here.
+    """
     if node is None:
         nothing = dict.fromkeys(("m", "beta", "gamma", "alpha"))
         return {"objective": "", "selection": "", "beta_rule": "", **nothing}
@@ -101,9 +104,9 @@ def _objective(node: Any) -> dict[str, Any]:
     selection: Any = "AllNegatives"
     rule: Any = "ConstantBeta"
     base = node
-    if "objective" in settings:
+    dynamic = _class(node) == "DynamicPO"
+    if dynamic or "selection" in settings:
         base = settings["objective"]
-        dynamic = "gamma" in settings
         selection = "ThreeMeansBoundary" if dynamic else settings["selection"]
         rule = {"class_path": "DualMarginBeta", "init_args": settings} if dynamic else settings["beta_rule"]
     averaged = (base.get("init_args") or {}).get("length_normalized")

@@ -17,14 +17,14 @@ class RunSummary:
 
     Attributes:
         metrics: The last value of every `test/` metric.
-        intervals: 95 % interval of those in `COLUMNS`, over users (see `study.statistics`).
+        intervals: 95 % interval of those in `COLUMNS`, over users (see `study.statistics`); None with one user.
         train_loss: Mean over the last log line's steps; None for a rule.
         seconds: Training, start-up and validation included; None for a rule.
         examples: Test examples.
     """
 
     metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
+    intervals: dict[str, tuple[float, float] | None]
     train_loss: float | None
     seconds: float | None
     examples: int
@@ -41,7 +41,7 @@ class RunSummary:
 
 
 def read_run(folder: Path) -> RunSummary:
-    """Reads a run's folder.
+    """Read a run's folder.
 
     Raises:
         InputError: The run has no test metrics or no predictions, or they are not of the same model.
@@ -55,11 +55,14 @@ def read_run(folder: Path) -> RunSummary:
     path = folder / "predictions.parquet"
     ranks = read_ranks(path)
     require_same_model(path, ranks, metrics)
+    several = len(set(ranks.users.tolist())) > 1
     loss = last.get("train/loss")
     return RunSummary(
         metrics=metrics,
         intervals={
             column: bootstrap_interval(ranks.metrics[column.removeprefix("test/")], ranks.users, seed=0)
+            if several
+            else None
             for column in COLUMNS
         },
         train_loss=loss,
@@ -69,11 +72,11 @@ def read_run(folder: Path) -> RunSummary:
 
 
 def table(runs: dict[str, RunSummary]) -> str:
-    """Renders runs as a Markdown table, every metric with its 95 % interval."""
+    """Render runs as a Markdown table, every metric with its 95 % interval."""
     head = ["", "train loss", "hit_ratio@1", "ndcg@5", "mrr", "seconds"]
     body = []
     for name, run in runs.items():
-        loss = "" if run.train_loss is None else f"{run.train_loss:.3f}"
+        loss = "" if run.train_loss is None else _number(run.train_loss)
         seconds = "" if run.seconds is None else f"{run.seconds:.0f}"
         body.append([name, loss, *(_with_interval(run, column) for column in COLUMNS), seconds])
     widths = [max(len(row[column]) for row in [head, *body]) for column in range(len(head))]
@@ -90,5 +93,10 @@ def table(runs: dict[str, RunSummary]) -> str:
 
 
 def _with_interval(run: RunSummary, column: str) -> str:
-    low, high = (f"{end:.3f}".removeprefix("0") for end in run.intervals[column])
-    return f"{run.metrics[column]:.3f} [{low}, {high}]"
+    mean, interval = _number(run.metrics[column]), run.intervals[column]
+    return mean if interval is None else f"{mean} [{_number(interval[0])}, {_number(interval[1])}]"
+
+
+def _number(value: float) -> str:
+    """Write a number as the report does: .521."""
+    return f"{value:.3f}".removeprefix("0")

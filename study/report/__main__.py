@@ -10,33 +10,35 @@ from pathlib import Path
 
 from datamodules.errors import InputError
 from study.collect import collect
-from study.report import figures
-from study.report.cells import cells_of
-from study.report.document import Section
+from study.report import figures, names
+from study.report.cells import Cell, cells_of
+from study.report.document import Section, Verdict
 from study.report.markdown import fill, markdown
 from study.report.page import page
 from study.report.sections import sections_of
+from study.report.verdict import verdict
 from study.store import store
 
 TITLE = "Negatives, loss and accuracy"
-_LEAD = (
-    "Every interval has 95 % coverage. Test metrics are of each run's best checkpoint on validation. Intervals of "
-    "means and paired differences add the variance over users, whose examples are dependent, and over seeds, and are "
-    "Student's with Welch and Satterthwaite's degrees of freedom; with one seed they say nothing about other seeds."
+_INTERVALS = (
+    "Test metrics are of the checkpoint that each run predicted with. Intervals have 95 % coverage: they add the "
+    "variance over users, whose examples are dependent, to that over seeds (Student's t, with Welch and "
+    "Satterthwaite's degrees of freedom), and those of shares end at 0 and 1. With one seed they say nothing about "
+    "other seeds."
 )
 
 
-def write(sections: list[Section], skipped: list[str], lead: list[str], folder: Path) -> None:
-    """Writes `index.html`, `tables.md` and a PNG a figure."""
+def write(sections: list[Section], found: Verdict, skipped: list[str], lead: list[str], folder: Path) -> None:
+    """Write `index.html`, `tables.md` and a PNG a figure."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "index.html").write_text(page(sections, TITLE, lead, skipped), encoding="utf-8")
+    (folder / "index.html").write_text(page(sections, TITLE, found, lead, skipped), encoding="utf-8")
     (folder / "tables.md").write_text(markdown(sections), encoding="utf-8")
     for figure in (figure for section in sections for figure in section.figures):
         figures.png(figure, folder / f"{figure.name}.png")
 
 
 def main(args: list[str] | None = None) -> int:
-    """Writes the report.
+    """Write the report.
 
     Args:
         args: Arguments to parse; None takes the process's.
@@ -82,10 +84,17 @@ def _report(outputs: list[Path], to: Path, kept: Path | None, filled: list[Path]
     pages = [(path, fill(path, sections)) for path in filled]
     if kept is not None:
         store([run for cell in cells for run in cell.runs], kept)
-    write(sections, skipped, [_LEAD], to)
+    found = verdict(cells)
+    write(sections, found, skipped, [_read(cells), _INTERVALS], to)
     for path, text in pages:
         path.write_text(text, encoding="utf-8")
-    print(f"{sum(len(cell.runs) for cell in cells)} runs: {to / 'index.html'}")
+    print(f"{sum(len(cell.runs) for cell in cells)} runs: {to / 'index.html'}\n{found.sentence}")
+
+
+def _read(cells: list[Cell]) -> str:
+    """Say what the report rests on."""
+    count, data = sum(len(cell.runs) for cell in cells), sorted({names.data(cell.setting) for cell in cells})
+    return f"{count} finished {'run' if count == 1 else 'runs'} on {'; '.join(data)}."
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ ENOUGH = 5
 
 
 def alarm(cells: list[Cell]) -> Table | None:
-    """How the default rule and rules chosen on other seeds did in all preference runs with `CollapseAlarm`."""
+    """Return how the default rule and rules chosen on other seeds did in all preference runs with `CollapseAlarm`."""
     runs = [run for cell in cells if cell.setting.stage == "preference" for run in cell.runs]
     replays = [each for run in runs if (each := replay(run)) is not None]
     if not replays:
@@ -35,7 +35,9 @@ def alarm(cells: list[Cell]) -> Table | None:
         )
     head = ("rule", "runs", "healthy", "false alarms", "collapsed", "noticed", "median delay", "from", "to")
     collapsed = [verdict for verdict in verdicts if verdict.collapsed is not None]
-    return Table("alarm", "The collapse alarm, run by run", head, tuple(rows), f"{rules} {_note(collapsed)}")
+    return Table(
+        "alarm", "The collapse alarm in these runs", head, tuple(rows), f"{rules} {_note(collapsed)}"
+    )
 
 
 def _note(collapsed: Sequence[Verdict]) -> str:

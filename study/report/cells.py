@@ -40,7 +40,9 @@ class Cell:
     def estimate(self, metric: str = HIT) -> Estimate:
         """The mean of a test metric over the seeds that predicted, of which there must be one."""
         users = next(iter(self.ranks.values())).users
-        return estimate(np.stack([ranks.metrics[metric] for ranks in self.ranks.values()]), users)
+        return estimate(np.stack([ranks.metrics[metric] for ranks in self.ranks.values()]), users).within(
+            0, 1
+        )
 
     def curve(self, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
         """A metric of all runs at the steps that they share: steps [N] and values [seeds, N]; None without any."""
@@ -49,6 +51,11 @@ class Cell:
         if not steps:
             return None
         return np.array(steps), np.stack([_at(curve, steps) for curve in curves])
+
+    @property
+    def validated_seeds(self) -> set[int]:
+        """Seeds of the runs that were validated."""
+        return {run.seed for run in self.runs if SELECTED_ON in run.curves}
 
     def validated(self, seeds: Iterable[int]) -> float:
         """Mean over the given seeds of the best checkpoint's validation metric; NaN where there is none."""
@@ -65,7 +72,7 @@ class Arm:
     Attributes:
         cells: By learning rate.
         chosen: The one whose best checkpoints do best on validation, over the seeds that all rates were tried with
-            (over each rate's own where there are none).
+            (over each rate's own where there are none); the lowest rate of equals, and where nothing was validated.
     """
 
     cells: tuple[Cell, ...]
@@ -76,10 +83,15 @@ class Arm:
         """That of the chosen cell."""
         return self.chosen.setting
 
+    @property
+    def is_choice(self) -> bool:
+        """Whether validation chose among several rates."""
+        return len(self.cells) > 1 and any(cell.validated_seeds for cell in self.cells)
+
     @cached_property
     def seeds_of_choice(self) -> list[int]:
         """Seeds that every rate was tried with."""
-        return _shared([_validated_seeds(cell) for cell in self.cells])
+        return _shared([cell.validated_seeds for cell in self.cells])
 
 
 def at_same_rates(arms: Sequence[Arm]) -> Iterator[tuple[float | None, tuple[Cell, ...]]]:
@@ -130,8 +142,8 @@ def arms_of(cells: list[Cell]) -> list[Arm]:
     arms = []
     for group in grouped(cells, lambda cell: replace(cell.setting, learning_rate=None)).values():
         tried = sorted(group, key=lambda cell: cell.setting.learning_rate or 0.0)
-        common = _shared([_validated_seeds(cell) for cell in tried])
-        means = [cell.validated(common or _validated_seeds(cell)) for cell in tried]
+        common = _shared([cell.validated_seeds for cell in tried])
+        means = [cell.validated(common or cell.validated_seeds) for cell in tried]
         chosen = tried[int(np.argmax(np.nan_to_num(means, nan=-1.0)))]
         arms.append(Arm(tuple(tried), chosen))
     return arms
@@ -162,7 +174,8 @@ def contrast(added: Sequence[Cell], subtracted: Sequence[Cell], metric: str = HI
         sum(sign * cell.ranks[seed].metrics[metric] for sign, cell in zip(signs, cells, strict=True))
         for seed in seeds
     ]
-    return estimate(np.stack(values), cells[0].ranks[seeds[0]].users)
+    found = estimate(np.stack(values), cells[0].ranks[seeds[0]].users)
+    return found.within(-len(subtracted), len(added))
 
 
 def paired_by_target(first: Cell, second: Cell, metric: str = HIT) -> Estimate | None:
@@ -174,17 +187,18 @@ def paired_by_target(first: Cell, second: Cell, metric: str = HIT) -> Estimate |
         metric: Which.
 
     Returns:
-        The estimate; None where they share no seed or no id.
+        The estimate; None where they share no seed, or the ids that both have are of fewer than two users.
     """
     seeds = sorted(first.ranks.keys() & second.ranks.keys())
     pairs = [(first.ranks[seed], second.ranks[seed]) for seed in seeds]
     if not pairs:
         return None
     _, mine, yours = np.intersect1d(pairs[0][0].ids, pairs[0][1].ids, return_indices=True)
-    if not len(mine):
+    users = pairs[0][0].users[mine]
+    if len(np.unique(users)) < 2:
         return None
     differences = [b.metrics[metric][yours] - a.metrics[metric][mine] for a, b in pairs]
-    return estimate(np.stack(differences), pairs[0][0].users[mine])
+    return estimate(np.stack(differences), users).within(-1, 1)
 
 
 def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
@@ -193,10 +207,6 @@ def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
     for item in items:
         groups[key(item)].append(item)
     return dict(groups)
-
-
-def _validated_seeds(cell: Cell) -> set[int]:
-    return {run.seed for run in cell.runs if SELECTED_ON in run.curves}
 
 
 def _shared(sets: list[set[int]]) -> list[int]:

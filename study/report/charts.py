@@ -1,6 +1,7 @@
 """Figures of a suite, as data."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -9,29 +10,50 @@ from numpy.typing import NDArray
 
 from study.report import names
 from study.report.cells import HIT, SELECTED_ON, Arm, Cell, grouped
-from study.report.comparisons import INTERVALS
+from study.report.comparisons import intervals
 from study.report.document import Figure, Panel, Series
 from study.report.suite import Line, Suite
 
-Measure = Callable[[Cell], tuple[float, float, float] | None]  # the value and its lower and upper end
+# The value and its lower and upper end, which are NaN where nothing is known of them.
+Measure = Callable[[Cell], tuple[float, float, float] | None]
 Points = tuple[str, list[tuple[float, Cell]]]  # a line's label, and its cells by place on the horizontal axis
 
-_RANGE = "Lines are means over seeds, bands and bars their range."
 _STAGES = (1, 2, 3)
 
 
 def learning_curves(suite: Suite) -> Figure | None:
-    """Train loss beside held-out HR@1, a row a method, a line a K."""
-    panels: list[Panel] = []
-    for line in suite.compared:
-        loss = f"train loss, {names.objective(line.setting)}"  # those of two objectives share no axis
-        held_out = "validation HR@1"
-        for metric, name, axis in (("train/loss", "train loss", loss), (SELECTED_ON, held_out, held_out)):
-            series, looks = _by_arm(suite, line, partial(_over_steps, metric=metric))
-            if series:
-                panels.append(Panel(f"{line.label}: {name}", "step", axis, series, looks=looks))
-    caption = f"Does held-out accuracy fall while the loss does? {_RANGE} {suite.title}."
-    return Figure(f"learning-curves-{suite.slug}", caption, tuple(panels)) if panels else None
+    """Return train loss beside validation HR@1, a row a method, a line a K; methods without one of them come last."""
+    rows = [row for line in suite.compared if (row := _curves(suite, line))]
+    panels = tuple(panel for row in sorted(rows, key=len, reverse=True) for panel in row)
+    caption = f"Training loss beside validation HR@1, a row a method. {_ranges(panels, 'bands')}"
+    return Figure(f"learning-curves-{suite.slug}", caption, panels) if panels else None
+
+
+def _curves(suite: Suite, line: Line) -> list[Panel]:
+    loss = f"train loss, {names.objective(line.setting)}"  # those of two objectives share no axis
+    held_out = "validation HR@1"
+    panels = []
+    for metric, name, axis in (("train/loss", "train loss", loss), (SELECTED_ON, held_out, held_out)):
+        series, looks = _by_arm(suite, line, partial(_over_steps, metric=metric))
+        if _has_line(series):
+            panel = Panel(f"{line.label}: {name}", "step", axis, series, looks=looks)
+            panels.append(replace(panel, share=metric == SELECTED_ON))
+    return panels
+
+
+def _has_line(series: Iterable[Series]) -> bool:
+    """Whether any line has two points: a chart of lone points shows no course."""
+    return any(len(one.x) > 1 for one in series)
+
+
+def _ranges(panels: Iterable[Panel], drawn_as: str) -> str:
+    """Say what lines and their ranges are, no more than the runs have seeds for."""
+    series = [one for panel in panels for one in panel.series]
+    ranged = [bool(one.low) for one in series]
+    if not any(ranged):
+        return "Each line is of one seed."
+    alone = "" if all(ranged) else "; a line without is of one seed"
+    return f"Lines are means over seeds, {drawn_as} their range{alone}."
 
 
 def _by_arm(
@@ -64,16 +86,16 @@ def _ranged(label: str, x: NDArray[np.float64], values: NDArray[np.float64]) -> 
 
 
 def stages(suite: Suite) -> Figure | None:
-    """S / B in each third of training (the paper's Fig. 3)."""
+    """Return S / B in each third of training (the paper's Fig. 3)."""
     panels = []
     for line in suite.compared:
         series, looks = _by_arm(suite, line, _ratio)
-        if series:
+        if _has_line(series):
             ticks = tuple(map(float, _STAGES))
             panels.append(Panel(line.label, "third of training", "S / B", series, ticks, looks))
     caption = (
         "Easy negatives for each one at the boundary, in each third of training (the paper's Fig. 3). "
-        f"{_RANGE} {suite.title}."
+        f"{_ranges(panels, 'bars')}"
     )
     return Figure(f"stages-{suite.slug}", caption, tuple(panels)) if panels else None
 
@@ -93,18 +115,20 @@ def _ratio(arm: Arm) -> Series | None:
 
 
 def by_negatives(suite: Suite) -> Figure | None:
-    """Test HR@1 against K, a panel an objective (the paper's Fig. 4a)."""
-    caption = f"Test HR@1 against K (the paper's Fig. 4a). {INTERVALS} {suite.title}."
+    """Return test HR@1 against K, a panel an objective (the paper's Fig. 4a)."""
+    seeds = [len(arm.chosen.ranks) for line in suite.compared for arm in line.arms]
+    caption = f"Test HR@1 against K (the paper's Fig. 4a). {intervals(seeds)}"
     return _against_negatives(suite, f"hit-ratio-{suite.slug}", "test HR@1", caption, _tested)
 
 
 def win_rates(suite: Suite) -> Figure | None:
-    """Reward win rate late in training against K (the paper's Fig. 4b)."""
+    """Return the reward win rate late in training against K (the paper's Fig. 4b)."""
     caption = (
         "Share of training examples whose positive's reward exceeds every negative's, in the last third of training, "
-        f"against K (the paper's Fig. 4b). {_RANGE} {suite.title}."
+        "against K (the paper's Fig. 4b)."
     )
-    return _against_negatives(suite, f"win-rate-{suite.slug}", "reward win rate", caption, _won)
+    figure = _against_negatives(suite, f"win-rate-{suite.slug}", "reward win rate", caption, _won)
+    return figure and replace(figure, caption=f"{caption} {_ranges(figure.panels, 'bars')}")
 
 
 def _against_negatives(suite: Suite, name: str, axis: str, caption: str, measure: Measure) -> Figure | None:
@@ -120,7 +144,7 @@ def _against_negatives(suite: Suite, name: str, axis: str, caption: str, measure
 
 
 def gamma_alpha(suite: Suite) -> Figure | None:
-    """Test HR@1 against γ at the main α, and against α at the main γ (the paper's Fig. 5)."""
+    """Return test HR@1 against γ at the main α, and against α at the main γ (the paper's Fig. 5)."""
     gamma, alpha = suite.main
     arms = [arm for line in suite.varied for arm in line.arms]
     panels = [
@@ -128,7 +152,8 @@ def gamma_alpha(suite: Suite) -> Figure | None:
         _panel(f"γ = {gamma:g}", ("α", "test HR@1"), _varied(arms, "alpha", "gamma", gamma), _tested),
     ]
     known = tuple(panel for panel in panels if panel is not None)
-    caption = f"DynamicPO's γ and α (the paper's Fig. 5). {INTERVALS} {suite.title}."
+    spread = intervals(len(arm.chosen.ranks) for arm in arms)
+    caption = f"DynamicPO's γ and α (the paper's Fig. 5). {spread}"
     return Figure(f"gamma-alpha-{suite.slug}", caption, known) if known else None
 
 
@@ -147,14 +172,16 @@ def _varied(arms: list[Arm], over: str, fixed: str, value: float | None) -> list
 
 
 def _panel(title: str, axes: tuple[str, str], lines: list[Points], measure: Measure) -> Panel | None:
-    """Points with bars; None where there is but one place on the horizontal axis."""
+    """Return points with bars; None where no line has two points."""
     series = []
     for label, cells in lines:
         points = [(float(x), *found) for x, cell in cells if (found := measure(cell)) is not None]
         if points:
-            series.append(Series(label, *zip(*points, strict=True)))
+            x, y, low, high = zip(*points, strict=True)
+            known = not all(map(math.isnan, low))
+            series.append(Series(label, x, y, *((low, high) if known else ())))
     ticks = tuple(sorted({x for one in series for x in one.x}))
-    return Panel(title, *axes, tuple(series), ticks) if len(ticks) > 1 else None
+    return Panel(title, *axes, tuple(series), ticks, share=True) if _has_line(series) else None
 
 
 def _tested(cell: Cell) -> tuple[float, float, float] | None:
@@ -170,4 +197,5 @@ def _won(cell: Cell) -> tuple[float, float, float] | None:
         return None
     steps, values = curve
     late = values[:, 3 * steps >= 2 * steps[-1]].mean(axis=1)
-    return float(late.mean()), float(late.min()), float(late.max())
+    ends = (float(late.min()), float(late.max())) if len(late) > 1 else (math.nan, math.nan)
+    return float(late.mean()), *ends

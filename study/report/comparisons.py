@@ -9,20 +9,45 @@ from study.report.cells import SELECTED_ON, Arm, Cell
 from study.report.document import Table, interval, number, signed
 from study.report.suite import Suite
 
-INTERVALS = "95 % intervals account for users and, from two seeds on, for seeds."
+_MIXED = "95 % intervals account for users and, from two seeds on, for seeds."
+_ONE_SEED = "95 % intervals account for users alone: one seed says nothing about others."
+
+
+def intervals(seeds: Iterable[int]) -> str:
+    """Say what intervals account for.
+
+    Args:
+        seeds: How many each of them rests on.
+    """
+    return _MIXED if max(seeds, default=1) > 1 else _ONE_SEED
+
+
+def at_rates(arms: Iterable[Arm]) -> str:
+    """Say where the learning rates come from: nothing was chosen where each has only one."""
+    choices = [arm.is_choice for arm in arms]
+    if not any(choices):
+        return ""
+    chosen = "at the learning rate that validation chose"
+    return chosen if all(choices) else f"{chosen} where several were tried"
 
 
 def comparison(suite: Suite) -> Table | None:
-    """Every arm that was tested, at the learning rate that validation chose."""
-    rows = [_compared(line.label, arm) for line in suite.lines for arm in line.arms if arm.chosen.ranks]
+    """Return a row for every arm that was tested, at its chosen rate."""
+    tested = [(line.label, arm) for line in suite.lines for arm in line.arms if arm.chosen.ranks]
+    rows = [_compared(label, arm) for label, arm in tested]
     head = ("", "K", "lr", "seeds", "HR@1", "NDCG@5", "MRR", "train loss", "seconds", "commit")
-    note = f"{INTERVALS} {examples_of(suite)} Train losses of different objectives are different quantities."
-    title = f"Test metrics: {suite.title}"
-    return Table(f"comparison-{suite.slug}", title, head, tuple(rows), note) if rows else None
+    notes = [intervals(len(arm.chosen.ranks) for _, arm in tested), examples_of(suite)]
+    if len({label for label, arm in tested if arm.setting.stage != "baseline"}) > 1:
+        notes.append("Train losses of different objectives are different quantities.")
+    return (
+        Table(f"comparison-{suite.slug}", "Test metrics", head, tuple(rows), " ".join(notes))
+        if rows
+        else None
+    )
 
 
 def examples_of(suite: Suite) -> str:
-    """How many examples and users the suite was tested on."""
+    """Say how many examples and users the suite was tested on."""
     ranks = [ranks for arm in suite.arms for ranks in arm.chosen.ranks.values()]
     counts = sorted({(len(part.ids), len(set(part.users.tolist()))) for part in ranks})
     return " ".join(f"{examples:,} test examples of {users:,} users." for examples, users in counts)
@@ -59,27 +84,29 @@ def commits(cell: Cell) -> str:
 
 
 def rates(suite: Suite) -> Table | None:
-    """Every learning rate that was tried, where there was a choice."""
-    rows = []
-    for line in suite.lines:
-        for arm in (arm for arm in line.arms if len(arm.cells) > 1):
-            for cell in arm.cells:
-                seeds = arm.seeds_of_choice or [run.seed for run in cell.runs]
-                mark = "chosen" if cell is arm.chosen else ""
-                rate = names.rate(cell.setting.learning_rate)
-                value = number(cell.validated(seeds), 4)
-                rows.append((line.label, negatives(cell), rate, value, str(len(seeds)), mark))
+    """Return every learning rate that was tried, where validation chose among several."""
+    choices = [(line.label, arm) for line in suite.lines for arm in line.arms if arm.is_choice]
+    rows = [
+        (label, negatives(cell), names.rate(cell.setting.learning_rate), *_validated(arm, cell))
+        for label, arm in choices
+        for cell in arm.cells
+    ]
     head = ("", "K", "lr", "validation HR@1", "seeds", "")
-    note = "Of the best checkpoint, mean over the seeds that all rates were tried with. Test examples play no part."
-    return (
-        Table(f"rates-{suite.slug}", f"Learning rates: {suite.title}", head, tuple(rows), note)
-        if rows
-        else None
-    )
+    own = "" if all(arm.seeds_of_choice for _, arm in choices) else ", or over its own where there are none"
+    seeds = f"mean over the seeds that all rates were tried with{own}"
+    note = f"Of the best checkpoint, {seeds}. Test examples play no part."
+    return Table(f"rates-{suite.slug}", "Learning rates", head, tuple(rows), note) if rows else None
+
+
+def _validated(arm: Arm, cell: Cell) -> tuple[str, str, str]:
+    """Return a rate's validation metric, its number of seeds, and whether it was chosen."""
+    seeds = arm.seeds_of_choice or sorted(cell.validated_seeds)
+    value = number(cell.validated(seeds), 4) if seeds else ""
+    return value, str(len(seeds)), "chosen" if cell is arm.chosen else ""
 
 
 def falls(suite: Suite) -> Table | None:
-    """What training gained on its own loss and lost on validation, at every learning rate."""
+    """Return what training gained on its own loss and lost on validation, at every learning rate."""
     lines = [*suite.compared, *suite.controls]
     cells = [(line.label, cell) for line in lines for arm in line.arms for cell in arm.cells]
     rows = [row for label, cell in cells if (row := _fall(label, cell)) is not None]
@@ -96,12 +123,13 @@ def falls(suite: Suite) -> Table | None:
         "fall",
         "largest fall",
     )
+    first = "the first change is from what training started from to the first validation, "
+    largest = ", the largest fall from the best so far, what training started from included, to any later validation"
     note = (
-        "HR@1 on validation, means over seeds; the first change is from what training started from to the first "
-        "validation, the fall from each seed's own best to the end of training, the largest fall from the best so far, "
-        "what training started from included, to any later validation."
+        f"HR@1 on validation, means over seeds; {first if any(row[8] for row in rows) else ''}the fall from each "
+        f"seed's own best to the end of training{largest if any(row[10] for row in rows) else ''}."
     )
-    title = f"Loss and held-out HR@1 at every rate: {suite.title}"
+    title = "Loss and held-out HR@1 at every rate"
     return Table(f"falls-{suite.slug}", title, head, tuple(rows), note) if rows else None
 
 
@@ -130,8 +158,8 @@ def run_table(cells: list[Cell]) -> Table:
             negatives(cell),
             names.rate(run.setting.learning_rate),
             str(run.seed),
-            number(float(run.ranks.metrics["hit_ratio@1"].mean()), 4) if run.ranks else "",
-            number(run.best(SELECTED_ON), 4),
+            number(float(run.ranks.metrics["hit_ratio@1"].mean())) if run.ranks else "",
+            number(run.best(SELECTED_ON)),
             number(run.seconds, 0),
             run.commit or "not noted",
             run.command or "not noted",

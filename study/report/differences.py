@@ -1,20 +1,16 @@
 """Tables of paired differences."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from study.estimates import Estimate, holm
 from study.report import names
 from study.report.cells import HIT, Arm, Cell, at_same_rates, paired, paired_by_target
-from study.report.comparisons import INTERVALS, commits, mean, negatives
+from study.report.comparisons import at_rates, commits, intervals, mean, negatives
 from study.report.document import Table, difference, interval, number, probability
 from study.report.suite import Line, Suite, kin
-
-_PAIRED = (
-    "Differences are paired by seed and test example. p is two-sided and of the same t as the interval; "
-    "Holm adjusts it for all rows of the table."
-)
+from study.settings import Setting
 
 _REDRAWN = "Redrawn"
 
@@ -48,10 +44,13 @@ def headline(suite: Suite) -> Table | None:
         for arm in line.arms
         if line.setting.stage != "preference" or (line.label in compared and arm.setting.negatives == most)
     ]
-    rows = [_told(suite, label, arm) for label, arm in told if arm.chosen.ranks]
+    told = [(label, arm) for label, arm in told if arm.chosen.ranks]
+    rows = [_told(suite, label, arm) for label, arm in told]
     head = ("", "HR@1", "this − SFT", "this − base", "seeds", "lr", "commit")
-    note = f"Preference runs with K = {most}, at the learning rate that validation chose. {INTERVALS}"
-    return Table(f"headline-{suite.slug}", f"In short: {suite.title}", head, tuple(rows), note)
+    rates = at_rates(arm for _, arm in told if arm.setting.stage == "preference")
+    spread = intervals(len(arm.chosen.ranks) for _, arm in told)
+    note = f"Preference runs with K = {most}{rates and f', {rates}'}. {spread}"
+    return Table(f"headline-{suite.slug}", f"Test HR@1 at K = {most}", head, tuple(rows), note)
 
 
 def _told(suite: Suite, label: str, arm: Arm) -> tuple[str, ...]:
@@ -67,10 +66,10 @@ def _over(other: Arm | None, arm: Arm) -> str:
 
 
 def against_base(suite: Suite) -> Table | None:
-    """DynamicPO − base at every K, each at its own learning rate and at others that both were tested at."""
+    """Return DynamicPO − base at every K, each at its own learning rate and at others that both were tested at."""
     title = "HR@1 of DynamicPO − its base objective"
     pairs = [pair for compared in _to_base(suite, suite.dynamic) for pair in _pairs(*compared)]
-    return _differences(suite, pairs, f"paired-{suite.slug}", title)
+    return _differences(pairs, f"paired-{suite.slug}", title)
 
 
 def more_negatives(suite: Suite) -> Table | None:
@@ -81,9 +80,7 @@ def more_negatives(suite: Suite) -> Table | None:
         for arm in line.arms[1:]
         for pair in _pairs(line.label, line.arms[0], arm)
     ]
-    return _differences(
-        suite, pairs, f"negatives-{suite.slug}", "HR@1 of more negatives − the fewest", "fewest"
-    )
+    return _differences(pairs, f"negatives-{suite.slug}", "HR@1 of more negatives − the fewest", "fewest")
 
 
 def controls(suite: Suite) -> Table | None:
@@ -91,7 +88,7 @@ def controls(suite: Suite) -> Table | None:
     beside = _beside(suite.dynamic, suite.controls)
     title = "HR@1 of other selections and β rules − the base objective"
     pairs = [_chosen(*compared) for compared in _to_base(suite, [*beside, *suite.controls])]
-    return _differences(suite, pairs, f"controls-{suite.slug}", title)
+    return _differences(pairs, f"controls-{suite.slug}", title)
 
 
 def controls_against_dynamic(suite: Suite) -> Table | None:
@@ -104,7 +101,7 @@ def controls_against_dynamic(suite: Suite) -> Table | None:
         if kin(arm.setting) in dynamic
     ]
     title = "HR@1 of other selections and β rules − DynamicPO"
-    return _differences(suite, pairs, f"controls-dynamicpo-{suite.slug}", title, "DynamicPO")
+    return _differences(pairs, f"controls-dynamicpo-{suite.slug}", title, "DynamicPO")
 
 
 def gamma_alpha(suite: Suite) -> Table | None:
@@ -113,7 +110,7 @@ def gamma_alpha(suite: Suite) -> Table | None:
     title = "HR@1 of DynamicPO at every γ and α − its base objective"
     lines = [*_beside(suite.dynamic, others), *others]
     pairs = [_chosen(*compared) for compared in _to_base(suite, lines)]
-    return _differences(suite, pairs, f"gamma-alpha-{suite.slug}", title)
+    return _differences(pairs, f"gamma-alpha-{suite.slug}", title)
 
 
 def _beside(lines: Iterable[Line], others: Iterable[Line]) -> list[Line]:
@@ -144,13 +141,26 @@ def _pairs(label: str, first: Arm, second: Arm) -> Iterator[Pair]:
         yield Pair(label if rate is None else f"{label}, both at lr {names.rate(rate)}", one, other)
 
 
-def _differences(suite: Suite, pairs: list[Pair], name: str, title: str, base: str = "base") -> Table | None:
+def _differences(pairs: list[Pair], name: str, title: str, base: str = "base") -> Table | None:
     found = [(pair, each) for pair in pairs if (each := paired(pair.first, pair.second)) is not None]
     adjusted = holm([each.p for _, each in found])
     rows = [_compared(pair, each, p) for (pair, each), p in zip(found, adjusted, strict=True)]
     head = ("", "K", "seeds", base, "this", f"this − {base}", "p", "p, Holm")
+    return Table(name, title, head, tuple(rows), paired_note([each for _, each in found])) if rows else None
+
+
+def paired_note(found: Sequence[Estimate]) -> str:
+    """Say how differences are paired and tested, no more than holds for these.
+
+    Args:
+        found: The differences, one a row.
+    """
+    seeds = [each.seeds for each in found]
+    by = "by seed and test example" if max(seeds, default=1) > 1 else "by test example, of one seed"
+    holm_of = "; Holm adjusts it for all rows of the table" if len(found) > 1 else ""
     return (
-        Table(name, f"{title}: {suite.title}", head, tuple(rows), f"{_PAIRED} {INTERVALS}") if rows else None
+        f"Differences are paired {by}. p is two-sided and of the same t as the interval{holm_of}. "
+        f"{intervals(seeds)}"
     )
 
 
@@ -178,8 +188,8 @@ def _mean_on_shared_seeds(cell: Cell, other: Cell) -> float | None:
 
 
 def leak(suites: list[Suite]) -> Table | None:
-    """One data set with several kinds of candidates, every method beside itself."""
-    rows = []
+    """Return one data set with several kinds of candidates, every method beside itself."""
+    rows, seeds = [], []
     for suite in suites:
         others = [other for other in suites if other.arms[0].setting.data == suite.arms[0].setting.data]
         if len(others) < 2:
@@ -189,12 +199,13 @@ def leak(suites: list[Suite]) -> Table | None:
                 setting, found = arm.setting, arm.chosen.estimate()
                 place = (setting.data, line.label, negatives(arm.chosen), names.candidates(setting))
                 over = _over_redrawn(arm.chosen, others, line.label)
+                seeds.append(found.seeds)
                 rows.append((*place, str(found.seeds), interval(found), over, commits(arm.chosen)))
     rows.sort(key=lambda row: row[:4])
     head = ("data", "method", "K", "candidates", "seeds", "HR@1", "this − re-drawn", "commit")
     note = (
-        "The same model, settings, histories and targets; only the candidate lists differ. Differences are paired by "
-        f"seed and target. {INTERVALS}"
+        "Rows of one method have the same data, model and K and differ in the candidate lists; settings without a "
+        f"column are not compared. Differences are paired by seed and target. {intervals(seeds)}"
     )
     return Table("leak", "HR@1 by candidate lists", head, tuple(rows), note) if rows else None
 
@@ -205,7 +216,12 @@ def _over_redrawn(cell: Cell, suites: Iterable[Suite], label: str) -> str:
         return ""
     lines = [line for suite in suites for line in suite.lines if line.label == label]
     for arm in (arm for line in lines for arm in line.arms):
-        if (arm.setting.candidates, arm.setting.negatives) == (_REDRAWN, cell.setting.negatives):
+        if arm.setting.candidates == _REDRAWN and _but_lists(arm.setting) == _but_lists(cell.setting):
             found = paired_by_target(arm.chosen, cell)
             return difference(found) if found is not None else ""
     return ""
+
+
+def _but_lists(setting: Setting) -> Setting:
+    """Leave out what differs between candidate lists, and the rates, of which each list has its own choice."""
+    return replace(setting, candidates="", rest="", learning_rate=None)

@@ -1,6 +1,7 @@
 """What a report consists of: sections of tables and figures, as data that HTML, Markdown and PNG are made from."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from study.estimates import Estimate
 
@@ -55,6 +56,7 @@ class Panel:
         ticks: Values on the horizontal axis; empty lets them be chosen. With ticks, ranges are bars, else bands.
         looks: Each line's place among colours, strokes and marks, so that it looks alike in every panel; empty
             numbers them.
+        share: Whether the vertical axis shows a share, which lies between 0 and 1.
     """
 
     title: str
@@ -63,6 +65,7 @@ class Panel:
     series: tuple[Series, ...]
     ticks: tuple[float, ...] = ()
     looks: tuple[int, ...] = ()
+    share: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,37 +92,70 @@ class Section:
         text: What is asked and how it is answered.
         figures: Perhaps none.
         tables: Perhaps none.
+        group: The data set that it is about; empty where the report has only one.
     """
 
     title: str
     text: str
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The first thing that a report says.
+
+    Attributes:
+        kind: `collapse`, `none`, or `unknown` where there is nothing to judge.
+        sentence: The verdict with its numbers.
+        more: Further sentences.
+        table: The runs that it is about; None without any.
+    """
+
+    kind: str
+    sentence: str
+    more: tuple[str, ...] = ()
+    table: Table | None = None
+
+
+def filled(table: Table) -> Table:
+    """Return the table without columns that are empty in every row."""
+    kept = [place for place in range(len(table.head)) if place == 0 or any(row[place] for row in table.rows)]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return replace(table, head=tuple(table.head[place] for place in kept), rows=rows)
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A share, as .521; empty for None."""
+    """Write a number as .521 or −1.250; empty for None."""
     if value is None:
         return ""
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0.") else text
+    if math.isnan(value):
+        return "NaN"
+    text = f"{abs(value):.{digits}f}"
+    sign = "−" if value < 0 else ""
+    return sign + (text[1:] if text.startswith("0.") else text)
 
 
 def signed(value: float) -> str:
-    """A difference, as +.018 or −.003."""
+    """Write a difference as +.018 or −.003."""
     return ("+" if value >= 0 else "−") + number(abs(value))
 
 
 def interval(estimate: Estimate) -> str:
-    """A mean and its interval."""
-    return f"{number(estimate.mean)} [{number(estimate.low)}, {number(estimate.high)}]"
+    """Write a mean and its interval, where there is one."""
+    mean = number(estimate.mean)
+    return mean if math.isnan(estimate.low) else f"{mean} [{number(estimate.low)}, {number(estimate.high)}]"
 
 
 def difference(estimate: Estimate) -> str:
-    """A difference and its interval."""
-    return f"{signed(estimate.mean)} [{signed(estimate.low)}, {signed(estimate.high)}]"
+    """Write a difference and its interval, where there is one."""
+    mean = signed(estimate.mean)
+    return mean if math.isnan(estimate.low) else f"{mean} [{signed(estimate.low)}, {signed(estimate.high)}]"
 
 
 def probability(p: float) -> str:
-    """A p-value."""
+    """Write a p-value; empty for NaN."""
+    if math.isnan(p):
+        return ""
     return "< .001" if p < 0.001 else number(p)

@@ -1,18 +1,20 @@
 """Draws figures: each panel as SVG for a page that has light and dark themes, all of them as one PNG."""
 
 import io
+import math
 import re
 import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.figure import SubFigure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from study.report.document import Figure, Panel, Series
 
@@ -23,20 +25,45 @@ COLOURS = ("#0072b2", "#d55e00", "#00805e", "#b3588f", "#9a6a00", "#2a7fb0", "#5
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STROKES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 1)))
 
-_SIZE = (4.2, 3.3)  # inches: text keeps a readable size when a panel is as wide as a phone
-_COLUMNS = 2
+_SIZE = (4.2, 3.1)  # inches: text keeps a readable size when a panel is as wide as a phone
 _TITLE, _WIDE = 44, 16  # letters in a line of a title, and in a legend's label that needs a line of its own
+_MOST_COLUMNS = 3
+_ROOM = 0.05  # of an axis, beyond the lowest and the highest value
 
-Limits = dict[str, tuple[float, float]]  # what a vertical axis shows, to its lowest and highest value
+Limits = dict[str, tuple[float, float]]  # what an axis shows, to its lowest and highest value
 
+
+@dataclass(frozen=True)
+class Shared:
+    """What panels of one figure share, to be comparable: the range of every quantity on an axis.
+
+    Attributes:
+        x: Of horizontal axes.
+        y: Of vertical axes.
+    """
+
+    x: Limits
+    y: Limits
+
+
+class _Ticks(ScalarFormatter):
+    """Writes ticks as tables write numbers: .54 and −.02."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return re.sub(r"^(−?)0\.", r"\1.", super().__call__(x, pos))
+
+
+_FINE = re.compile(r"(\.\d\d)\d+")  # digits of a coordinate that no screen shows
 _STYLE = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "font.size": 11,
+    "axes.titlesize": 10.5,
+    "font.size": 10,
     "grid.color": RULE,
-    "legend.fontsize": 10,
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 9.5,
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -55,17 +82,17 @@ def variables() -> dict[str, str]:
     }
 
 
-def svg(panel: Panel, name: str, axes: Limits) -> str:
+def svg(panel: Panel, name: str, axes: Shared) -> str:
     """Draws a panel as an SVG element, without its title.
 
     Args:
         panel: What to draw.
         name: Unlike every other panel's on the page: it goes before all ids.
-        axes: Of the panel's figure.
+        axes: What the panel's figure shares.
     """
     with mpl.rc_context(_STYLE):
         canvas = Canvas(figsize=_SIZE, layout="constrained")
-        _draw(canvas, panel, axes)
+        draw(canvas, panel, axes)
         file = io.StringIO()
         canvas.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _themed(_inlined(file.getvalue(), name))
@@ -77,7 +104,8 @@ def _inlined(text: str, name: str) -> str:
     opening, rest = text.split(">", 1)
     opening = re.sub(r' (width|height)="[^"]*"', "", opening)
     rest = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', rest)
-    return f"{opening}>" + re.sub(r'(url\(|href=")#', rf"\1#{name}-", rest)
+    rest = re.sub(r'(url\(|href=")#', rf"\1#{name}-", rest)
+    return f"{opening}>" + re.sub(r'(?<= [dxy]=")[^"]*', lambda path: _FINE.sub(r"\1", path[0]), rest)
 
 
 def _themed(text: str) -> str:
@@ -88,33 +116,65 @@ def _themed(text: str) -> str:
 
 def png(figure: Figure, path: Path) -> None:
     """Draws all panels into one file, on white."""
-    columns = min(_COLUMNS, len(figure.panels))
+    columns = columns_of(figure)
     rows = -(-len(figure.panels) // columns)
-    axes = limits(figure)
+    axes = shared_axes(figure)
+    width = _SIZE[0] * min(columns, 2) / columns + 0.5 * (columns > 2)
     with mpl.rc_context(_STYLE):
-        canvas = Canvas(figsize=(_SIZE[0] * columns, (_SIZE[1] + 0.4) * rows), layout="constrained")
+        canvas = Canvas(figsize=(width * columns, (_SIZE[1] + 0.4) * rows), layout="constrained")
         FigureCanvasAgg(canvas)
         places = canvas.subfigures(rows, columns, squeeze=False).ravel()
         for place, panel in zip(places, figure.panels, strict=False):
-            _draw(place, panel, axes)
-            place.suptitle(textwrap.fill(_escaped(panel.title), _TITLE), fontsize=11, fontweight="bold")
+            draw(place, panel, axes)
+            place.suptitle(textwrap.fill(_escaped(panel.title), _TITLE), fontsize=10.5, fontweight="bold")
+        for place in places[len(figure.panels) :]:
+            place.text(0.05, 0.9, textwrap.fill(_escaped(figure.caption), _TITLE), va="top")
         canvas.savefig(path, dpi=150, metadata={"Software": None})
 
 
+def columns_of(figure: Figure) -> int:
+    """Return how many panels stand beside each other: pairs, or all three."""
+    return len(figure.panels) if len(figure.panels) <= _MOST_COLUMNS else 2
+
+
+def shared_axes(figure: Figure) -> Shared:
+    """Return what the axes of a figure's panels share."""
+    return Shared(_spans(figure), limits(figure))
+
+
 def limits(figure: Figure) -> Limits:
-    """What panels of one figure share, to be comparable: the range of every quantity on the vertical axis."""
+    """Return the range of every quantity on a vertical axis."""
+    return _joined(
+        (panel.y, [y for one in panel.series for part in (one.y, one.low, one.high) for y in part])
+        for panel in figure.panels
+    )
+
+
+def _spans(figure: Figure) -> Limits:
+    """Return the range of every quantity on a horizontal axis."""
+    return _joined((panel.x, [x for one in panel.series for x in one.x]) for panel in figure.panels)
+
+
+def _joined(values_of: Iterable[tuple[str, list[float]]]) -> Limits:
     found: Limits = {}
-    for panel in figure.panels:
-        values = np.array([y for one in panel.series for part in (one.y, one.low, one.high) for y in part])
-        finite = values[np.isfinite(values)]
-        if len(finite):
-            low, high = found.get(panel.y, (np.inf, -np.inf))
-            found[panel.y] = (min(low, float(finite.min())), max(high, float(finite.max())))
+    for name, values in values_of:
+        finite = [value for value in values if math.isfinite(value)]
+        if finite:
+            low, high = found.get(name, (math.inf, -math.inf))
+            found[name] = (min(low, *finite), max(high, *finite))
     return found
 
 
-def _draw(canvas: Canvas | SubFigure, panel: Panel, shared: Limits) -> None:
+def draw(canvas: Canvas | SubFigure, panel: Panel, shared: Shared) -> None:
+    """Draw a panel without its title.
+
+    Args:
+        canvas: Where.
+        panel: What.
+        shared: What the panel's figure shares.
+    """
     axes = canvas.add_subplot()
+    left, right = shared.x.get(panel.x, (0.0, 1.0))
     for place, series in enumerate(panel.series):
         look = (panel.looks[place] if panel.looks else place) % len(COLOURS)
         style: dict[str, Any] = {
@@ -122,10 +182,11 @@ def _draw(canvas: Canvas | SubFigure, panel: Panel, shared: Limits) -> None:
             "linestyle": _STROKES[look],
             "marker": _MARKERS[look],
             "markersize": 5,
+            "clip_on": False,  # a marker at the end of an axis, as a share of 0, is shown whole
         }
         if panel.ticks:
             # Bars of one place stand beside each other.
-            apart = (place - (len(panel.series) - 1) / 2) * 0.012 * (panel.ticks[-1] - panel.ticks[0])
+            apart = (place - (len(panel.series) - 1) / 2) * 0.012 * (right - left)
             x = [value + apart for value in series.x]
             axes.errorbar(x, series.y, yerr=_bars(series), label=_escaped(series.label), capsize=3, **style)
         else:
@@ -136,27 +197,40 @@ def _draw(canvas: Canvas | SubFigure, panel: Panel, shared: Limits) -> None:
                     series.x, series.low, series.high, color=COLOURS[look], alpha=0.15, linewidth=0
                 )
     axes.set(xlabel=_escaped(panel.x), ylabel=_escaped(panel.y))
-    _scale(axes, panel, shared.get(panel.y))
+    _scale(axes, panel, shared)
     wide = max(len(one.label) for one in panel.series) > _WIDE
     canvas.legend(loc="outside lower center", ncols=1 if wide else min(3, len(panel.series)))
 
 
-def _scale(axes: Axes, panel: Panel, shared: tuple[float, float] | None) -> None:
+def _scale(axes: Axes, panel: Panel, shared: Shared) -> None:
     axes.grid(axis="y")
     axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_formatter(_Ticks(useOffset=False))
     if panel.ticks:
         axes.set_xticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
-    if shared is not None and shared[0] < shared[1]:
-        room = 0.05 * (shared[1] - shared[0])
-        axes.set_ylim(shared[0] - room, shared[1] + room)
+    if panel.x in shared.x:
+        axes.set_xlim(*_roomy(*shared.x[panel.x]))
+    if panel.y in shared.y:
+        low, high = _roomy(*shared.y[panel.y])
+        axes.set_ylim(*((max(low, 0.0), min(high, 1.0)) if panel.share else (low, high)))
+
+
+def _roomy(low: float, high: float) -> tuple[float, float]:
+    """Return an axis around values; around one value it is not empty."""
+    room = _ROOM * (high - low) or max(_ROOM * abs(high), _ROOM)
+    return low - room, high + room
 
 
 def _bars(series: Series) -> list[list[float]] | None:
-    """Lengths of the bars; a mean of equal values may lie beside them by a rounding error."""
+    """Return the lengths of the bars, NaN for none; a mean of equal values may lie beside them by a rounding error."""
     if not series.low:
         return None
-    below = [max(0.0, y - low) for y, low in zip(series.y, series.low, strict=True)]
-    return [below, [max(0.0, high - y) for y, high in zip(series.y, series.high, strict=True)]]
+    pairs = [(series.y, series.low), (series.high, series.y)]
+    return [[_length(end - start) for end, start in zip(*pair, strict=True)] for pair in pairs]
+
+
+def _length(length: float) -> float:
+    return length if math.isnan(length) else max(0.0, length)
 
 
 def _escaped(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from study.estimates import Estimate, holm
 from study.report import names
 from study.report.cells import at_same_rates, contrast
-from study.report.comparisons import INTERVALS
+from study.report.comparisons import intervals
 from study.report.document import Table, difference, probability
 from study.report.suite import Line, Suite
 
@@ -19,8 +19,9 @@ def gains(suite: Suite) -> Table | None:
         for (label, counts, each), p in zip(found, adjusted, strict=True)
     ]
     head = ("", "K", "seeds", "gain − gain at the fewest", "p", "p, Holm")
-    note = f"A gain is DynamicPO − its base objective, paired by seed and test example. {INTERVALS}"
-    title = f"Gain in HR@1 by more negatives: {suite.title}"
+    spread = intervals(each.seeds for *_, each in found)
+    note = f"A gain is DynamicPO − its base objective, paired by seed and test example. {spread}"
+    title = "Gain in HR@1 by more negatives"
     return Table(f"gains-{suite.slug}", title, head, tuple(rows), note) if rows else None
 
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from datamodules.errors import InputError
-from study.report.document import Section, Table
+from study.report.document import Section, Table, filled
 
 _MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _MARK = re.compile(r"^\s*<!--\s*(table:|end\b)")
@@ -25,7 +25,8 @@ def markdown(sections: list[Section]) -> str:
 
 
 def rendered(table: Table) -> str:
-    """A table with its note."""
+    """Render a table with its note, without columns that are empty."""
+    table = filled(table)
     lines = [
         table.head,
         tuple("---" if place == 0 else "---:" for place in range(len(table.head))),

@@ -9,11 +9,16 @@ _BASELINES = {
     "LastItem": "counts after the last item",
 }
 _SELECTIONS = {
+    "AllNegatives": "all negatives",
+    "ThreeMeansBoundary": "the paper's selection",
     "RandomNegatives": "random",
     "NearestNegatives": "nearest",
     "HardestNegatives": "hardest",
     "EasiestNegatives": "easiest",
 }
+_COUNTED_BY_THE_PAPER = (
+    "RandomNegatives"  # the only selection that takes as many as the paper's rule where m is None
+)
 _CANDIDATES = {"AsGiven": "as published", "Reshuffled": "re-shuffled", "Redrawn": "re-drawn"}
 PLAIN = ("AllNegatives", "ConstantBeta")
 DYNAMIC = ("ThreeMeansBoundary", "DualMarginBeta")
@@ -42,19 +47,26 @@ def objective(setting: Setting) -> str:
 
 
 def control(setting: Setting) -> str:
-    """What stands in the place of the paper's selection or β rule."""
+    """Name what replaces the paper's selection or β rule; what this page does not know goes by its class."""
     if parts(setting) == (DYNAMIC[0], PLAIN[1]):
         return "selection only"
     if parts(setting) == (PLAIN[0], DYNAMIC[1]):
         return "dynamic β only"
-    name = _SELECTIONS.get(setting.selection, setting.selection)
-    many = f" {setting.m}" if setting.m is not None else ", as many as the paper's rule"
-    return f"{name}{many}" + (", dynamic β" if setting.beta_rule == DYNAMIC[1] else "")
+    selection = _SELECTIONS.get(setting.selection, setting.selection)
+    if setting.m is not None:
+        selection += f" {setting.m}"
+    elif setting.selection == _COUNTED_BY_THE_PAPER:
+        selection += ", as many as the paper's rule"
+    if setting.beta_rule == PLAIN[1]:
+        return selection
+    return f"{selection}, " + (
+        "dynamic β" if setting.beta_rule == DYNAMIC[1] else f"β by {setting.beta_rule}"
+    )
 
 
 def data(setting: Setting) -> str:
-    """Data set and candidates."""
-    return f"{setting.data}, candidates {candidates(setting)}"
+    """Name the data set, and its candidates where it has some."""
+    return f"{setting.data}, candidates {candidates(setting)}" if setting.candidates else setting.data
 
 
 def candidates(setting: Setting) -> str:

@@ -12,8 +12,9 @@ def norms(suite: Suite) -> Table | None:
     arms = [(line.label, arm.chosen) for line in suite.compared for arm in line.arms]
     rows = [row for label, cell in arms if (row := _row(label, cell)) is not None]
     head = ("", "K", "lr", "seeds", "S, first", "B, first", "S, last", "B, last")
-    note = "Means over seeds; what DynamicPO does not select gives no gradient."
-    title = f"Gradient norms of easy (S) and boundary (B) negatives: {suite.title}"
+    unselected = "; what DynamicPO does not select gives no gradient" if suite.dynamic else ""
+    note = f"Means over seeds{unselected}."
+    title = "Gradient norms of easy (S) and boundary (B) negatives"
     return Table(f"norms-{suite.slug}", title, head, tuple(rows), note) if rows else None
 
 

@@ -1,63 +1,34 @@
 """One HTML page that needs nothing else: no network, no script, no fonts."""
 
+import math
+import re
+from collections.abc import Iterable
 from html import escape
 
-from study.report.document import Figure, Panel, Section, Series, Table
-from study.report.figures import COLOURS, INK, RULE, Limits, limits, svg
+from study.report.cells import grouped
+from study.report.document import Figure, Panel, Section, Series, Table, Verdict, filled, number
+from study.report.figures import Shared, columns_of, shared_axes, svg
+from study.report.style import style
 
-_DARK = ("#56b4e9", "#ff8a3d", "#19b58a", "#e08fbd", "#e6a817", "#9fd3f2", "#b5b5b5")
-
-_STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --shade: #f3f5f7; --quiet: #59626d; --link: #005a9c; LIGHT }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14181d; --shade: #1e242b; --quiet: #a3adb8; --link: #7cc4f4; DARK }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; line-height: 1.3; }
-h3 { font-size: .95rem; margin: 0 0 .25rem; }
-a { color: var(--link); }
-nav ul { columns: 18rem; padding-left: 1.2rem; }
-figure { margin: 1rem 0; } figcaption, caption, .note { color: var(--quiet); font-size: .9rem; text-align: left; }
-.panels { display: grid; align-items: end; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
-.panels svg { display: block; width: 100%; max-width: 30rem; height: auto; font-family: system-ui, sans-serif;
-  stroke-linejoin: round; stroke-linecap: butt; }
-.scroll { overflow-x: auto; margin: 1rem 0 .25rem; }
-.scroll:focus-visible { outline: 2px solid var(--link); }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { font-weight: 600; padding-bottom: .25rem; }
-caption span { position: sticky; left: 0; display: inline-block; max-width: calc(100vw - 2rem); }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-td.long { white-space: normal; min-width: 16rem; text-align: left; }
-th[scope=row], th:first-child { text-align: left; }
-tbody th { font-weight: 500; background: var(--paper); position: sticky; left: 0; min-width: 7rem;
-  max-width: 18rem; white-space: normal; overflow-wrap: normal; }
-tbody tr:nth-child(even) > * { background: var(--shade); }
-summary { cursor: pointer; color: var(--link); font-size: .9rem; }
-@media (max-width: 30rem) { tbody th { max-width: 9rem; } }
-@media print {
-  :root { color-scheme: light; --paper: #ffffff; --shade: #f3f5f7; --quiet: #59626d; LIGHT }
-  body { max-width: none; font-size: 10pt; } nav, details { display: none; }
-  .panels { grid-template-columns: 1fr 1fr; } .panels > div, tr { break-inside: avoid; }
-  .scroll { overflow: visible; } h2 { break-after: avoid; } table { font-size: 8pt; }
-}
-"""
 _LONG = 60  # letters from which a cell may break
+_NAME = 38  # letters from which a row's name may
+_TALL = 40  # rows from which a table scrolls by itself
+_NUMBER = re.compile(r"(< )?[−+]?[\d,]*\.?\d+(e[-+]?\d+)?,?(\s.*)?|NaN|")
 
 
-def page(sections: list[Section], title: str, lead: list[str], skipped: list[str]) -> str:
-    """Writes the page; the same arguments give the same text.
+def page(sections: list[Section], title: str, verdict: Verdict, lead: list[str], skipped: list[str]) -> str:
+    """Write the page; the same arguments give the same text.
 
     Args:
         sections: In order.
         title: Heading.
-        lead: Paragraphs under it.
+        verdict: What stands under it.
+        lead: Paragraphs below the verdict.
         skipped: What was not read, a line each.
     """
-    body = [f"<h1>{escape(title)}</h1>", *(f"<p>{escape(text)}</p>" for text in lead), _skipped(skipped)]
-    body.append(_contents(sections))
+    body = [f"<h1>{escape(title)}</h1>", _verdict(verdict)]
+    body += [f'<p class="note">{escape(text)}</p>' for text in lead]
+    body += [_skipped(skipped), _contents(sections)]
     body += [_section(section, place) for place, section in enumerate(sections)]
     return "\n".join(
         [
@@ -67,7 +38,7 @@ def page(sections: list[Section], title: str, lead: list[str], skipped: list[str
             '<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{_style()}</style>",
+            f"<style>{style()}</style>",
             "</head>",
             "<body>",
             *body,
@@ -78,14 +49,16 @@ def page(sections: list[Section], title: str, lead: list[str], skipped: list[str
     )
 
 
-def _style() -> str:
-    names = ["--ink", "--rule", *(f"--series-{place}" for place in range(len(COLOURS)))]
-
-    def listed(colours: tuple[str, ...]) -> str:
-        return " ".join(f"{name}: {colour};" for name, colour in zip(names, colours, strict=True))
-
-    light, dark = listed((INK, RULE, *COLOURS)), listed(("#e8ecf0", "#3a424c", *_DARK))
-    return _STYLE.replace("LIGHT", light).replace("DARK", dark)
+def _verdict(verdict: Verdict) -> str:
+    more = "".join(f"<p>{escape(text)}</p>" for text in verdict.more)
+    runs = ""
+    if verdict.table is not None:
+        count = len(verdict.table.rows)
+        runs = f"<details><summary>Which runs: {count}</summary>{_table(verdict.table)}</details>"
+    return (
+        f'<section class="verdict {verdict.kind}" aria-label="Verdict">'
+        f'<p class="sentence">{escape(verdict.sentence)}</p>{more}{runs}</section>'
+    )
 
 
 def _skipped(lines: list[str]) -> str:
@@ -96,16 +69,18 @@ def _skipped(lines: list[str]) -> str:
 
 
 def _contents(sections: list[Section]) -> str:
-    items = "".join(
-        f'<li><a href="#s{place}">{escape(section.title)}</a></li>' for place, section in enumerate(sections)
-    )
-    return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
+    lists = []
+    for group, own in grouped(enumerate(sections), lambda pair: pair[1].group).items():
+        links = "".join(f'<li><a href="#s{place}">{escape(section.title)}</a></li>' for place, section in own)
+        lists.append(f"<div>{group and f'<p>{escape(group)}</p>'}<ul>{links}</ul></div>")
+    return f'<nav aria-label="Contents">{"".join(lists)}</nav>'
 
 
 def _section(section: Section, place: int) -> str:
+    group = f"<small>{escape(section.group)}</small> " if section.group else ""
     parts = [
         f'<section id="s{place}">',
-        f"<h2>{escape(section.title)}</h2>",
+        f"<h2>{group}{escape(section.title)}</h2>",
         f"<p>{escape(section.text)}</p>",
     ]
     parts += [_figure(figure, f"s{place}f{number}") for number, figure in enumerate(section.figures)]
@@ -114,13 +89,16 @@ def _section(section: Section, place: int) -> str:
 
 
 def _figure(figure: Figure, name: str) -> str:
-    shared = limits(figure)
-    drawn = [_drawing(panel, f"{name}p{number}", shared) for number, panel in enumerate(figure.panels)]
+    axes = shared_axes(figure)
+    drawn = [_drawing(panel, f"{name}p{place}", axes) for place, panel in enumerate(figure.panels)]
     values = "\n".join(_table(_values(panel)) for panel in figure.panels)
+    kind = f"panels columns-{columns_of(figure)}"
+    if len(figure.panels) % max(2, columns_of(figure)):
+        kind += " open"  # the caption takes the place that the last row has left
     return "\n".join(
         [
-            "<figure>",
-            f'<div class="panels">{"".join(drawn)}</div>',
+            f'<figure class="{kind}">',
+            *drawn,
             f"<figcaption>{escape(figure.caption)}</figcaption>",
             "</figure>",
             f"<details><summary>The figure's values</summary>{values}</details>",
@@ -128,26 +106,26 @@ def _figure(figure: Figure, name: str) -> str:
     )
 
 
-def _drawing(panel: Panel, name: str, shared: Limits) -> str:
+def _drawing(panel: Panel, name: str, axes: Shared) -> str:
     label = escape(f"{panel.title}. {_said(panel)}", quote=True)
-    drawn = svg(panel, name, shared).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    drawn = svg(panel, name, axes).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     return f"<div><h3>{escape(panel.title)}</h3>{drawn}</div>"
 
 
 def _said(panel: Panel) -> str:
-    """A chart in words: where every line begins and ends."""
+    """Describe a chart in words: where every line begins and ends."""
     lines = [
-        f"{one.label}: from {one.y[0]:.3g} at {one.x[0]:g} to {one.y[-1]:.3g} at {one.x[-1]:g}"
+        f"{one.label}: from {number(one.y[0])} at {_place(one.x[0])} to {number(one.y[-1])} at {_place(one.x[-1])}"
         for one in panel.series
     ]
     return f"{panel.y} against {panel.x}. {'; '.join(lines)}."
 
 
 def _values(panel: Panel) -> Table:
-    """A row a place on the horizontal axis, a column a line."""
+    """Return a row a place on the horizontal axis, a column a line."""
     places = sorted({x for one in panel.series for x in one.x})
     columns = [dict(zip(one.x, map(_value, *_ends(one)), strict=True)) for one in panel.series]
-    rows = tuple((f"{x:g}", *(column.get(x, "") for column in columns)) for x in places)
+    rows = tuple((_place(x), *(column.get(x, "") for column in columns)) for x in places)
     return Table("", f"{panel.title}: {panel.y}", (panel.x, *(one.label for one in panel.series)), rows)
 
 
@@ -157,22 +135,45 @@ def _ends(series: Series) -> tuple[tuple[float | None, ...], ...]:
 
 
 def _value(y: float | None, low: float | None, high: float | None) -> str:
-    return f"{y:.4g}" if low is None else f"{y:.4g} [{low:.4g}, {high:.4g}]"
+    if low is None or math.isnan(low):
+        return number(y)
+    return f"{number(y)} [{number(low)}, {number(high)}]"
+
+
+def _place(x: float) -> str:
+    """Write a place on a horizontal axis: a step, a K or a setting."""
+    return f"{x:,.0f}" if x.is_integer() else f"{x:g}"
 
 
 def _table(table: Table) -> str:
-    title = escape(table.title)
-    head = "".join(f'<th scope="col">{escape(name)}</th>' if name else "<td></td>" for name in table.head)
-    rows = "".join(f"<tr>{_cells(row)}</tr>\n" for row in table.rows)
+    table = filled(table)
+    texts = [place for place, column in enumerate(zip(*table.rows, strict=True)) if not _is_numeric(column)]
+    kind = "scroll tall" if len(table.rows) > _TALL else "scroll"
+    head = "".join(_heading(name, place in texts) for place, name in enumerate(table.head))
+    rows = "".join(f"<tr>{_cells(row, texts)}</tr>\n" for row in table.rows)
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title, quote=True)}">'
-        f"<table><caption><span>{title}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{note}"
+        f'<div class="{kind}" tabindex="0" role="region" aria-label="{escape(table.title, quote=True)}">'
+        f"<table><caption><span>{escape(table.title)}</span></caption>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{note}"
     )
 
 
-def _cells(row: tuple[str, ...]) -> str:
-    first, *others = row
-    kinds = [' class="long"' if len(cell) > _LONG else "" for cell in others]
-    cells = [f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, others, strict=True)]
-    return f'<th scope="row">{escape(first)}</th>' + "".join(cells)
+def _is_numeric(column: Iterable[str]) -> bool:
+    return all(_NUMBER.fullmatch(cell) for cell in column)
+
+
+def _heading(name: str, is_text: bool) -> str:
+    return f'<th scope="col"{_kind("text" if is_text else "")}>{escape(name)}</th>' if name else "<td></td>"
+
+
+def _cells(row: tuple[str, ...], texts: list[int]) -> str:
+    cells = [f'<th scope="row"{_kind("long" if len(row[0]) > _NAME else "")}>{escape(row[0])}</th>']
+    for place, cell in enumerate(row[1:], 1):
+        kind = "long" if len(cell) > _LONG else "text" if place in texts else ""
+        cells.append(f"<td{_kind(kind)}>{escape(cell)}</td>")
+    return "".join(cells)
+
+
+def _kind(name: str) -> str:
+    return f' class="{name}"' if name else ""

@@ -1,6 +1,7 @@
 """The report: what is asked of the runs, in order, and left out where no run answers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from study.report import charts, comparisons, differences
 from study.report.alarms import alarm
@@ -10,10 +11,8 @@ from study.report.gains import gains
 from study.report.norms import norms
 from study.report.suite import Suite, suites_of
 
-_HEADLINE = "One K, test HR@1, and what DynamicPO adds to its base."
-_COMPARISON = "Every method at the learning rate that validation chose, tested with its best checkpoint."
 _BASE = "Does DynamicPO help, at each K?"
-_LEARNING = "The loss of a base objective falls with training. Does what it is trained for get better too?"
+_LEARNING = "Does what the model is trained for improve while its training loss falls?"
 _STAGES = (
     "S are the negatives that the model tells from the positive with ease, B those at the decision boundary. The paper "
     "holds that S crowds out B as training goes on and K grows."
@@ -22,7 +21,7 @@ _NEGATIVES = "Do more negatives help or hurt?"
 _WON = "How often does the positive win against all its negatives at once?"
 _VARIED = "How much hangs on DynamicPO's two settings?"
 _CONTROLS = "Is it the boundary that helps, or only that fewer negatives enter the loss?"
-_RATES = "The rate of every method was chosen on validation alone, from these."
+_RATES = "Validation chose one of these rates for every method and K."
 _LEAK = "What a candidate list gives away: one data set, its lists as published and drawn anew."
 _ALARM = "Would CollapseAlarm have warned in these runs, and only where it should?"
 _RUNS = "What every number above rests on."
@@ -46,26 +45,31 @@ def sections_of(cells: list[Cell]) -> list[Section]:
 
 
 def _of_suite(suite: Suite, named: bool) -> Iterator[Section]:
-    behind = f": {suite.title}" if named else ""
-    yield from _section(f"In short{behind}", _HEADLINE, None, differences.headline(suite))
-    yield from _section(f"Comparison{behind}", _COMPARISON, None, comparisons.comparison(suite))
+    group = suite.title if named else ""
+    for section in _asked(suite):
+        yield replace(section, group=group)
+
+
+def _asked(suite: Suite) -> Iterator[Section]:
+    over = ", and what DynamicPO adds to its base" if suite.dynamic else ""
+    yield from _section("In short", f"Test HR@1 at one K{over}.", None, differences.headline(suite))
+    rates = comparisons.at_rates(arm for arm in suite.arms if arm.chosen.ranks)
+    every = f"Every method that was tested{rates and f', {rates}'}."
+    yield from _section("Comparison", every, None, comparisons.comparison(suite))
+    to_base = differences.against_base(suite), gains(suite)
+    yield from _section("DynamicPO against its base", _BASE, None, *to_base)
     yield from _section(
-        f"DynamicPO against its base{behind}", _BASE, None, differences.against_base(suite), gains(suite)
+        "Loss and accuracy", _LEARNING, charts.learning_curves(suite), comparisons.falls(suite)
     )
+    yield from _section("Easy and boundary negatives", _STAGES, charts.stages(suite), norms(suite))
     yield from _section(
-        f"Loss and accuracy{behind}", _LEARNING, charts.learning_curves(suite), comparisons.falls(suite)
+        "HR@1 against K", _NEGATIVES, charts.by_negatives(suite), differences.more_negatives(suite)
     )
-    yield from _section(f"Easy and boundary negatives{behind}", _STAGES, charts.stages(suite), norms(suite))
-    yield from _section(
-        f"HR@1 against K{behind}", _NEGATIVES, charts.by_negatives(suite), differences.more_negatives(suite)
-    )
-    yield from _section(f"Reward win rate{behind}", _WON, charts.win_rates(suite), None)
-    yield from _section(
-        f"γ and α{behind}", _VARIED, charts.gamma_alpha(suite), differences.gamma_alpha(suite)
-    )
-    to_base, to_dynamic = differences.controls(suite), differences.controls_against_dynamic(suite)
-    yield from _section(f"Controls{behind}", _CONTROLS, None, to_base, to_dynamic)
-    yield from _section(f"Learning rates{behind}", _RATES, None, comparisons.rates(suite))
+    yield from _section("Reward win rate", _WON, charts.win_rates(suite), None)
+    yield from _section("γ and α", _VARIED, charts.gamma_alpha(suite), differences.gamma_alpha(suite))
+    controls = differences.controls(suite), differences.controls_against_dynamic(suite)
+    yield from _section("Controls", _CONTROLS, None, *controls)
+    yield from _section("Learning rates", _RATES, None, comparisons.rates(suite))
 
 
 def _section(title: str, text: str, figure: Figure | None, *tables: Table | None) -> list[Section]:

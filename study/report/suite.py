@@ -65,12 +65,12 @@ class Suite:
     def lines(self) -> tuple[Line, ...]:
         """All arms, rules that count first."""
         groups = grouped(self.arms, lambda arm: replace(arm.setting, negatives=0, learning_rate=None))
-        labels = Counter(self._label(key) for key in groups)
+        alike = grouped(groups, self._label)
         lines = []
         for key, arms in groups.items():
             label = self._label(key)
-            unlike = f", {key.model}, settings {key.rest}" if labels[label] > 1 else ""
-            lines.append(Line(label + unlike, tuple(sorted(arms, key=lambda arm: arm.setting.negatives))))
+            label += _difference(key, alike[label])
+            lines.append(Line(label, tuple(sorted(arms, key=lambda arm: arm.setting.negatives))))
         return tuple(sorted(lines, key=_order))
 
     def _label(self, setting: Setting) -> str:
@@ -129,6 +129,16 @@ def suites_of(arms: list[Arm]) -> Iterator[Suite]:
 def kin(setting: Setting) -> tuple[object, ...]:
     """What a base objective and everything built on it share."""
     return (setting.objective, setting.beta, setting.negatives, setting.model, setting.rest)
+
+
+def _difference(setting: Setting, alike: list[Setting]) -> str:
+    """Name what sets a setting apart from others of the same label."""
+    told = {
+        f", β = {setting.beta}": {other.beta for other in alike},
+        f", {setting.model}": {other.model for other in alike},
+        f", settings {setting.rest}": {other.rest for other in alike},
+    }
+    return "".join(text for text, values in told.items() if len(values) > 1)
 
 
 def _order(line: Line) -> tuple[object, ...]:

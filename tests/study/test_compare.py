@@ -60,6 +60,28 @@ def test_two_files_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert any("8 examples of 4 users" in line for line in lines)
 
 
+def test_one_user_has_no_interval_and_no_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users: list[object] = ["u"] * 8
+    first = write(tmp_path / "a.parquet", [2] * 8, user=users)
+    second = write(tmp_path / "b.parquet", [1] * 8, user=users)
+    assert main([str(first), str(second)]) == 0
+    out = capsys.readouterr().out
+    assert "8 examples of one user: they say nothing about other users." in out
+    said = out.split("\n\n", 1)[1]  # after the names of the files
+    assert not any(claim in said for claim in ("*", "interval", "McNemar", "["))
+
+
+def test_users_that_do_not_differ_are_not_told_from_zero(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both users gain .5 everywhere in mrr: an interval without width is no finding. The sign is a true minus."""
+    first = write(tmp_path / "a.parquet", [1, 1, 1, 1])
+    second = write(tmp_path / "b.parquet", [2, 2, 2, 2])
+    assert main([str(first), str(second)]) == 0
+    mrr = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mrr"))
+    assert mrr.endswith("−0.5000   [−0.5000, −0.5000]")
+
+
 def test_rows_are_joined_by_id_not_by_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ranks = [1, 2, 3, 4, 5, 6]
     first = write(tmp_path / "a.parquet", ranks)

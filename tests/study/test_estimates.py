@@ -76,10 +76,14 @@ def test_one_seed_has_an_interval_over_users_alone() -> None:
     assert (one.low, one.high) == (pytest.approx(three.low), pytest.approx(three.high))
 
 
-def test_no_variance_is_no_doubt_and_no_data_no_interval() -> None:
+def test_users_that_do_not_differ_and_no_data_give_no_interval() -> None:
+    """Two users with the same difference say nothing of a third: there is no interval, and no p but for 0."""
     users = np.array([0, 1])
-    assert estimate(np.zeros((2, 2)), users).p == 1
-    assert estimate(np.ones((2, 2)), users).p == 0
+    for value, p in ((0.0, 1.0), (1.0, math.nan)):
+        result = estimate(np.full((2, 2), value), users)
+        assert math.isnan(result.low)
+        assert math.isnan(result.high)
+        assert result.p == pytest.approx(p, nan_ok=True)
     for values, clusters in ((np.zeros((0, 2)), users), (np.ones((1, 2)), np.array([0, 0]))):
         with pytest.raises(ValueError, match="takes two users"):
             estimate(values, clusters)
@@ -102,6 +106,21 @@ def test_holm_by_hand() -> None:
     assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_a_test_that_could_not_be_made_is_no_part_of_the_family() -> None:
+    """.01 · 2 and .04 · 1."""
+    assert holm([math.nan, 0.01, 0.04]) == pytest.approx([math.nan, 0.02, 0.04], nan_ok=True)
+
+
+def test_an_interval_is_cut_to_what_the_mean_can_be() -> None:
+    """By hand above: .75 ± 1.52 of a share is [0, 1], of a difference [−.77, 1]."""
+    values = np.array([[0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+    result = estimate(values, np.array(["u", "u", "v", "v"]))
+    share, difference = result.within(0, 1), result.within(-1, 1)
+    assert (share.low, share.high) == (0, 1)
+    assert (difference.low, difference.high) == (pytest.approx(0.75 - 4.302653 * math.sqrt(0.125)), 1)
+    assert (share.mean, share.p) == (result.mean, result.p)
 
 
 @settings(deadline=None)

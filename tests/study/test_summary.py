@@ -52,20 +52,28 @@ def test_a_run_is_read_with_intervals_over_users(tmp_path: Path) -> None:
     summary = json.loads(json.dumps(run.as_dict()))
     assert summary["test/mrr"] == 0.75
     assert summary["intervals"]["test/hit_ratio@1"] == [0.5, 0.875]
-    for name, (low, high) in run.intervals.items():
-        assert low < METRICS[name] < high
+    for name, ends in run.intervals.items():
+        assert ends is not None
+        assert ends[0] < METRICS[name] < ends[1]
 
 
 def test_dependent_examples_widen_the_interval(tmp_path: Path) -> None:
-    """One user alone: whoever is drawn, it is the same mean."""
+    """Two users of four examples, by hand: .75 and .5, each or half of both."""
+    run = read_run(finished_run(tmp_path / "two", METRICS, ["a"] * 4 + ["b"] * 4))
+    assert run.intervals["test/hit_ratio@1"] == (0.5, 0.75)
+
+
+def test_one_user_gives_no_interval(tmp_path: Path) -> None:
+    """Whoever is drawn, it is the same mean, which says nothing of other users."""
     run = read_run(finished_run(tmp_path / "one", METRICS, ["a"] * 8))
-    assert run.intervals["test/hit_ratio@1"] == (0.625, 0.625)
+    assert set(run.intervals.values()) == {None}
+    assert "| .625 |" in " ".join(table({"SFT": run}).splitlines()[2].split())
 
 
 def test_the_table_is_aligned_and_fits_a_screen(tmp_path: Path) -> None:
     run = read_run(finished_run(tmp_path / "run", METRICS, USERS))
     lines = table({"DynamicPO on DMPO, K = 15": run, "SFT": run}).splitlines()
-    assert "0.625 [.500, .875]" in lines[2]
+    assert " .625 [.500, .875]" in lines[2]
     assert len({len(line) for line in lines}) == 1
     assert len(lines[0]) <= 120
     assert [cell.strip() for cell in lines[0].split("|")[1:-1]] == [

@@ -1,19 +1,22 @@
 """The page by itself: well-formed, accessible, without anything from outside, and hostile names are text."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.figure
 import matplotlib.image
 import numpy as np
 import pytest
 
-from study.report.document import Figure, Panel, Section, Series, Table
-from study.report.figures import COLOURS, INK, limits, png, variables
+from study.report.document import Figure, Panel, Section, Series, Table, Verdict
+from study.report.figures import COLOURS, INK, draw, limits, png, shared_axes, svg, variables
 from study.report.page import page
 
 HOSTILE = "<script>alert('1')</script> & \"quoted\" $x$ | é"
 VOID = {"meta", "br", "hr", "img", "link", "input"}
+VERDICT = Verdict("collapse", HOSTILE, (HOSTILE,), Table("v", HOSTILE, ("", "K"), ((HOSTILE, "1"),)))
 
 
 class Page(HTMLParser):
@@ -61,7 +64,7 @@ def sections() -> list[Section]:
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    return page(sections(), HOSTILE, [HOSTILE], [HOSTILE])
+    return page(sections(), HOSTILE, VERDICT, [HOSTILE], [HOSTILE])
 
 
 def test_it_is_well_formed_and_hostile_names_are_text(text: str) -> None:
@@ -97,9 +100,9 @@ def test_ids_are_unlike_and_references_have_their_targets(text: str) -> None:
 def test_figures_and_tables_can_be_read_aloud(text: str) -> None:
     parsed = Page(text)
     assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in parsed.of("svg"))
-    assert "from 0.5 at 1 to 0.25 at 3" in str(parsed.of("svg")[0]["aria-label"])
+    assert "from .500 at 1 to .250 at 3" in str(parsed.of("svg")[0]["aria-label"])
     assert {cell.get("scope") for cell in parsed.of("th")} == {"col", "row"}
-    assert len(parsed.of("caption")) == len(parsed.of("table")) == 5
+    assert len(parsed.of("caption")) == len(parsed.of("table")) == 6
     assert parsed.of("html")[0]["lang"] == "en"
     assert "width=device-width" in str(parsed.of("meta"))
     regions = [attributes for attributes in parsed.of("div") if attributes.get("role") == "region"]
@@ -108,8 +111,8 @@ def test_figures_and_tables_can_be_read_aloud(text: str) -> None:
 
 def test_the_values_of_a_figure_stand_in_a_table(text: str) -> None:
     shown = [data for tag, data in Page(text).texts if tag == "td"]
-    assert "0.5 [0.4, 0.6]" in shown
-    assert "0.25 [0.2, 0.3]" in shown
+    assert ".500 [.400, .600]" in shown
+    assert ".250 [.200, .300]" in shown
 
 
 def test_drawings_have_no_colour_of_their_own(text: str) -> None:
@@ -145,7 +148,7 @@ def test_colours_have_contrast_in_both_themes(text: str) -> None:
 
 
 def test_the_same_sections_give_the_same_bytes(text: str, tmp_path: Path) -> None:
-    assert page(sections(), HOSTILE, [HOSTILE], [HOSTILE]) == text
+    assert page(sections(), HOSTILE, VERDICT, [HOSTILE], [HOSTILE]) == text
     (figure,) = sections()[0].figures
     for name in ("a.png", "b.png"):
         png(figure, tmp_path / name)
@@ -167,3 +170,54 @@ def test_panels_share_the_scale_of_one_quantity() -> None:
     low = Panel("b", "K", "HR@1", (Series("x", (1.0,), (0.1,)),))
     loss = Panel("c", "K", "loss", (Series("x", (1.0,), (float("inf"),)),))
     assert limits(Figure("f", "", (high, low, loss))) == {"HR@1": (0.1, 0.9)}
+
+
+def axis_texts(drawing: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", drawing)
+
+
+def test_the_axis_of_a_share_ends_at_0_and_1_and_others_do_not() -> None:
+    """Values from 0 to 1 need room on both sides, which a share does not have."""
+    low = Panel("p", "step", "y", (Series("a", (1.0, 2.0), (0.001, 0.9), (0.0, 0.8), (0.2, 1.0)),))
+    axes = shared_axes(Figure("f", "", (low,)))
+    for share, expected in ((True, (0.0, 1.0)), (False, (-0.05, 1.05))):
+        canvas = matplotlib.figure.Figure()
+        draw(canvas, replace(low, share=share), axes)
+        assert canvas.axes[0].get_ylim() == pytest.approx(expected)
+
+
+def test_ticks_are_written_as_tables_write_numbers() -> None:
+    panel = Panel("p", "step", "y", (Series("a", (1.0, 2.0), (-0.04, 0.04)),))
+    texts = axis_texts(svg(panel, "n", shared_axes(Figure("f", "", (panel,)))))
+    assert {"−.030", ".030"} <= set(texts)
+    assert not any(text.startswith(("-", "0.")) for text in texts)
+
+
+def test_panels_share_the_horizontal_axis_too() -> None:
+    first = Panel("a", "step", "loss", (Series("x", (10.0, 300.0), (0.5, 0.4)),))
+    second = Panel("b", "step", "HR@1", (Series("x", (50.0, 200.0), (0.5, 0.4)),))
+    assert shared_axes(Figure("f", "", (first, second))).x == {"step": (10, 300)}
+
+
+def test_a_column_that_no_row_fills_is_left_out_and_text_stands_left() -> None:
+    table = Table("t", "T", ("", "K", "lr", "method"), (("a", "", ".1", "DMPO"), ("b", "", "", "SFT")))
+    text = page([Section("s", "t", (), (table,))], "T", Verdict("none", "s"), [], [])
+    assert '<td></td><th scope="col">lr</th><th scope="col" class="text">method</th>' in text
+    assert '<th scope="row">b</th><td></td><td class="text">SFT</td>' in text
+
+
+def test_the_caption_takes_the_place_that_a_row_of_panels_leaves() -> None:
+    panel = Panel("p", "step", "y", (Series("a", (1.0, 2.0), (0.0, 1.0)),))
+    for count, kind in ((1, "1 open"), (2, "2"), (3, "3"), (4, "2"), (5, "2 open")):
+        figure = Figure("f", "c", (panel,) * count)
+        text = page([Section("s", "t", (figure,))], "T", Verdict("none", "s"), [], [])
+        assert f'<figure class="panels columns-{kind}">' in text
+
+
+def test_the_verdict_is_the_first_thing_said() -> None:
+    table = Table("v", "Runs", ("", "K"), (("a", "1"),))
+    text = page(sections(), "T", Verdict("collapse", "Collapse.", ("More.",), table), ["lead"], [])
+    body = [data.strip() for _, data in Page(text).texts if data.strip()]
+    start = body.index("Collapse.")
+    assert body[start - 1 : start + 4] == ["T", "Collapse.", "More.", "Which runs: 1", "Runs"]
+    assert '<section class="verdict collapse"' in text
