@@ -40,9 +40,8 @@ class Cell:
     def estimate(self, metric: str = HIT) -> Estimate:
         """The mean of a test metric over the seeds that predicted, of which there must be one."""
         users = next(iter(self.ranks.values())).users
-        return estimate(np.stack([ranks.metrics[metric] for ranks in self.ranks.values()]), users).within(
-            0, 1
-        )
+        values = np.stack([ranks.metrics[metric] for ranks in self.ranks.values()])
+        return estimate(values, users).within(0, 1)
 
     def curve(self, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
         """A metric of all runs at the steps that they share: steps [N] and values [seeds, N]; None without any."""

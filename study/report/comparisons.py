@@ -1,12 +1,13 @@
 """Tables of test metrics, of learning rates, and of every run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from study.estimates import holm
 from study.report import names
 from study.report.cells import SELECTED_ON, Arm, Cell
-from study.report.document import Table, interval, number, signed
+from study.report.document import Table, interval, number, probability, signed
 from study.report.suite import Suite
 
 _MIXED = "95 % intervals account for users and, from two seeds on, for seeds."
@@ -20,6 +21,20 @@ def intervals(seeds: Iterable[int]) -> str:
         seeds: How many each of them rests on.
     """
     return _MIXED if max(seeds, default=1) > 1 else _ONE_SEED
+
+
+def paired_by(seeds: Iterable[int]) -> str:
+    """Say what differences are paired by, in the words that follow "paired".
+
+    Args:
+        seeds: How many each of them rests on.
+    """
+    return "by seed and test example" if max(seeds, default=1) > 1 else "by test example, of one seed"
+
+
+def adjusted_for(p: Sequence[float]) -> list[str]:
+    """Return p-values adjusted for their family by Holm; empty for one alone, which is no family."""
+    return [probability(value) if len(p) > 1 else "" for value in holm(p)]
 
 
 def at_rates(arms: Iterable[Arm]) -> str:

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from study.estimates import Estimate, holm
+from study.estimates import Estimate
 from study.report import names
 from study.report.cells import HIT, Arm, Cell, at_same_rates, paired, paired_by_target
-from study.report.comparisons import at_rates, commits, intervals, mean, negatives
+from study.report.comparisons import adjusted_for, at_rates, commits, intervals, mean, negatives, paired_by
 from study.report.document import Table, difference, interval, number, probability
 from study.report.suite import Line, Suite, kin
 from study.settings import Setting
@@ -143,7 +143,7 @@ def _pairs(label: str, first: Arm, second: Arm) -> Iterator[Pair]:
 
 def _differences(pairs: list[Pair], name: str, title: str, base: str = "base") -> Table | None:
     found = [(pair, each) for pair in pairs if (each := paired(pair.first, pair.second)) is not None]
-    adjusted = holm([each.p for _, each in found])
+    adjusted = adjusted_for([each.p for _, each in found])
     rows = [_compared(pair, each, p) for (pair, each), p in zip(found, adjusted, strict=True)]
     head = ("", "K", "seeds", base, "this", f"this − {base}", "p", "p, Holm")
     return Table(name, title, head, tuple(rows), paired_note([each for _, each in found])) if rows else None
@@ -156,15 +156,14 @@ def paired_note(found: Sequence[Estimate]) -> str:
         found: The differences, one a row.
     """
     seeds = [each.seeds for each in found]
-    by = "by seed and test example" if max(seeds, default=1) > 1 else "by test example, of one seed"
     holm_of = "; Holm adjusts it for all rows of the table" if len(found) > 1 else ""
     return (
-        f"Differences are paired {by}. p is two-sided and of the same t as the interval{holm_of}. "
+        f"Differences are paired {paired_by(seeds)}. p is two-sided and of the same t as the interval{holm_of}. "
         f"{intervals(seeds)}"
     )
 
 
-def _compared(pair: Pair, found: Estimate, adjusted: float) -> tuple[str, ...]:
+def _compared(pair: Pair, found: Estimate, adjusted: str) -> tuple[str, ...]:
     return (
         pair.label,
         _counts(pair),
@@ -173,7 +172,7 @@ def _compared(pair: Pair, found: Estimate, adjusted: float) -> tuple[str, ...]:
         number(_mean_on_shared_seeds(pair.second, pair.first)),
         difference(found),
         probability(found.p),
-        probability(adjusted),
+        adjusted,
     )
 
 

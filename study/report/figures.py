@@ -53,7 +53,7 @@ class _Ticks(ScalarFormatter):
         return re.sub(r"^(−?)0\.", r"\1.", super().__call__(x, pos))
 
 
-_FINE = re.compile(r"(\.\d\d)\d+")  # digits of a coordinate that no screen shows
+_FINE = re.compile(r"(\.\d)\d+")  # digits of a coordinate that no screen shows
 _STYLE = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -99,8 +99,9 @@ def svg(panel: Panel, name: str, axes: Shared) -> str:
 
 
 def _inlined(text: str, name: str) -> str:
-    """Takes off what belongs to a file, and the fixed size; makes ids the panel's own."""
+    """Take off what belongs to a file, the fixed size and what nothing refers to; make ids the panel's own."""
     text = re.sub(r"\s*<(metadata|style)\b.*?</\1>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->|(?<=<g) id=\"[^\"]*\"|\n\s*(?=<)", "", text)
     opening, rest = text.split(">", 1)
     opening = re.sub(r' (width|height)="[^"]*"', "", opening)
     rest = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', rest)

@@ -2,25 +2,25 @@
 
 from collections.abc import Iterator
 
-from study.estimates import Estimate, holm
+from study.estimates import Estimate
 from study.report import names
 from study.report.cells import at_same_rates, contrast
-from study.report.comparisons import intervals
+from study.report.comparisons import adjusted_for, intervals, paired_by
 from study.report.document import Table, difference, probability
 from study.report.suite import Line, Suite
 
 
 def gains(suite: Suite) -> Table | None:
-    """(DynamicPO − base) at every K − the same at the fewest, at the chosen rates and at every one rate of all four."""
+    """Return (DynamicPO − base) at every K − the same at the fewest, at the chosen rates and at every common one."""
     found = [gain for line in suite.dynamic for gain in _gains(suite, line)]
-    adjusted = holm([each.p for *_, each in found])
+    adjusted = adjusted_for([each.p for *_, each in found])
     rows = [
-        (label, counts, str(each.seeds), difference(each), probability(each.p), probability(p))
+        (label, counts, str(each.seeds), difference(each), probability(each.p), p)
         for (label, counts, each), p in zip(found, adjusted, strict=True)
     ]
     head = ("", "K", "seeds", "gain − gain at the fewest", "p", "p, Holm")
-    spread = intervals(each.seeds for *_, each in found)
-    note = f"A gain is DynamicPO − its base objective, paired by seed and test example. {spread}"
+    seeds = [each.seeds for *_, each in found]
+    note = f"A gain is DynamicPO − its base objective, paired {paired_by(seeds)}. {intervals(seeds)}"
     title = "Gain in HR@1 by more negatives"
     return Table(f"gains-{suite.slug}", title, head, tuple(rows), note) if rows else None
 

@@ -13,6 +13,8 @@ from study.report.style import style
 _LONG = 60  # letters from which a cell may break
 _NAME = 38  # letters from which a row's name may
 _TALL = 40  # rows from which a table scrolls by itself
+_TIED = re.compile(r"(?<=\d) (?=%)|(?<=\w) (?==)|(?<==) (?=[\d.])|(?<=\blr) (?=[\d.])")
+_PARTS = re.compile(r"(?<=[/_-])(?=\w)")
 _NUMBER = re.compile(r"(< )?[−+]?[\d,]*\.?\d+(e[-+]?\d+)?,?(\s.*)?|NaN|")
 
 
@@ -27,7 +29,7 @@ def page(sections: list[Section], title: str, verdict: Verdict, lead: list[str],
         skipped: What was not read, a line each.
     """
     body = [f"<h1>{escape(title)}</h1>", _verdict(verdict)]
-    body += [f'<p class="note">{escape(text)}</p>' for text in lead]
+    body += [f'<p class="note">{_text(text)}</p>' for text in lead]
     body += [_skipped(skipped), _contents(sections)]
     body += [_section(section, place) for place, section in enumerate(sections)]
     return "\n".join(
@@ -50,14 +52,14 @@ def page(sections: list[Section], title: str, verdict: Verdict, lead: list[str],
 
 
 def _verdict(verdict: Verdict) -> str:
-    more = "".join(f"<p>{escape(text)}</p>" for text in verdict.more)
+    more = "".join(f"<p>{_text(text)}</p>" for text in verdict.more)
     runs = ""
     if verdict.table is not None:
         count = len(verdict.table.rows)
         runs = f"<details><summary>Which runs: {count}</summary>{_table(verdict.table)}</details>"
     return (
         f'<section class="verdict {verdict.kind}" aria-label="Verdict">'
-        f'<p class="sentence">{escape(verdict.sentence)}</p>{more}{runs}</section>'
+        f'<p class="sentence">{_text(verdict.sentence)}</p>{more}{runs}</section>'
     )
 
 
@@ -76,12 +78,17 @@ def _contents(sections: list[Section]) -> str:
     return f'<nav aria-label="Contents">{"".join(lists)}</nav>'
 
 
+def _text(text: str) -> str:
+    """Escape a text, and keep on one line what belongs together, such as 95 % and K = 15."""
+    return escape(_TIED.sub("\N{NO-BREAK SPACE}", text))
+
+
 def _section(section: Section, place: int) -> str:
     group = f"<small>{escape(section.group)}</small> " if section.group else ""
     parts = [
         f'<section id="s{place}">',
         f"<h2>{group}{escape(section.title)}</h2>",
-        f"<p>{escape(section.text)}</p>",
+        f"<p>{_text(section.text)}</p>",
     ]
     parts += [_figure(figure, f"s{place}f{number}") for number, figure in enumerate(section.figures)]
     parts += [_table(table) for table in section.tables]
@@ -99,7 +106,7 @@ def _figure(figure: Figure, name: str) -> str:
         [
             f'<figure class="{kind}">',
             *drawn,
-            f"<figcaption>{escape(figure.caption)}</figcaption>",
+            f"<figcaption>{_text(figure.caption)}</figcaption>",
             "</figure>",
             f"<details><summary>The figure's values</summary>{values}</details>",
         ]
@@ -151,10 +158,10 @@ def _table(table: Table) -> str:
     kind = "scroll tall" if len(table.rows) > _TALL else "scroll"
     head = "".join(_heading(name, place in texts) for place, name in enumerate(table.head))
     rows = "".join(f"<tr>{_cells(row, texts)}</tr>\n" for row in table.rows)
-    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    note = f'<p class="note">{_text(table.note)}</p>' if table.note else ""
     return (
         f'<div class="{kind}" tabindex="0" role="region" aria-label="{escape(table.title, quote=True)}">'
-        f"<table><caption><span>{escape(table.title)}</span></caption>\n"
+        f"<table><caption><span>{_text(table.title)}</span></caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{note}"
     )
 
@@ -168,11 +175,16 @@ def _heading(name: str, is_text: bool) -> str:
 
 
 def _cells(row: tuple[str, ...], texts: list[int]) -> str:
-    cells = [f'<th scope="row"{_kind("long" if len(row[0]) > _NAME else "")}>{escape(row[0])}</th>']
+    cells = [f'<th scope="row"{_kind("long" if len(row[0]) > _NAME else "")}>{_breakable(row[0])}</th>']
     for place, cell in enumerate(row[1:], 1):
         kind = "long" if len(cell) > _LONG else "text" if place in texts else ""
         cells.append(f"<td{_kind(kind)}>{escape(cell)}</td>")
     return "".join(cells)
+
+
+def _breakable(name: str) -> str:
+    """Escape the name of a row, which may break behind a slash, a dash or an underscore, as in a run's folder."""
+    return "<wbr>".join(escape(part) for part in _PARTS.split(name))
 
 
 def _kind(name: str) -> str:

@@ -27,11 +27,12 @@ a { color: var(--link); }
 .verdict p { margin: .35rem 0; max-width: 60rem; }
 .verdict .sentence { font-size: 1.15rem; line-height: 1.45; font-weight: 600; margin-top: 0; }
 nav { columns: 15rem; column-gap: 2rem; margin: 1.5rem 0; border-top: 1px solid var(--rule); padding-top: .75rem; }
-nav p { margin: 0; padding-top: .25rem; font-weight: 600; font-size: .9rem; break-after: avoid; }
+nav p { margin: 0; padding-top: .25rem; font-weight: 600; font-size: .9rem; break-after: avoid;
+  break-inside: avoid; }
 nav ul { list-style: none; margin: 0 0 .5rem; padding: 0; } nav li { padding: .1rem 0; break-inside: avoid; }
 nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
 figcaption, caption, .note { color: var(--quiet); font-size: .9rem; text-align: left; }
-.panels { display: grid; align-items: end; gap: 1.5rem; margin: 1.25rem 0 .75rem; max-width: 64rem; }
+.panels { display: grid; align-items: end; gap: 1.5rem; margin: 1.25rem 0 .75rem; max-width: 60rem; }
 .panels svg { display: block; width: 100%; height: auto; font-family: system-ui, sans-serif; overflow: visible;
   stroke-linejoin: round; stroke-linecap: butt; }
 @media (min-width: 44rem) {
@@ -57,15 +58,18 @@ tbody th { font-weight: 500; background: var(--paper); position: sticky; left: 0
 tbody tr:nth-child(even) > * { background: var(--shade); }
 .verdict thead > tr > *, .verdict tbody tr > * { background: var(--shade); }
 summary { cursor: pointer; color: var(--link); font-size: .9rem; }
-@media (min-width: 60rem) { tbody th:not(.long) { white-space: nowrap; } }
+@media (min-width: 60rem) { tbody th:not(.long) { white-space: nowrap; max-width: none; } }
 @media (max-width: 30rem) { body { padding-top: 1rem; } tbody th { max-width: 8.5rem; }
   .verdict { margin-inline: -1rem; padding-inline: .8rem 1rem; } }
 @media print {
   :root { color-scheme: light; --paper: #ffffff; --shade: #f3f5f7; --quiet: #59626d; --bad: #b3261e; --good: #1a6b3c;
     LIGHT }
   body { max-width: none; padding: 0; font-size: 10pt; } nav, details { display: none; } h2 { margin-top: 1.5rem; }
-  .panels, .panels.columns-3 { grid-template-columns: 1fr 1fr; } .panels > div, tr, .verdict { break-inside: avoid; }
+  .panels { grid-template-columns: 1fr 1fr; } .panels.columns-3 { grid-template-columns: 1fr 1fr 1fr; gap: .75rem; }
+  .panels figcaption { grid-column: 1 / -1; } .panels.open:not(.columns-3) figcaption { grid-column: auto; }
+  .panels > div, tr, .verdict { break-inside: avoid; }
   .scroll { overflow: visible; max-height: none; } h2, h2 + p, caption { break-after: avoid; }
+  h2 { break-inside: avoid; }
   table { font-size: 7.5pt; } th, td { padding: .2rem .35rem; } tbody th, td { white-space: normal; }
   .tall thead > tr > *, tbody th { position: static; } td.long { min-width: 0; }
 }

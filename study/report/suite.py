@@ -133,12 +133,14 @@ def kin(setting: Setting) -> tuple[object, ...]:
 
 def _difference(setting: Setting, alike: list[Setting]) -> str:
     """Name what sets a setting apart from others of the same label."""
-    told = {
-        f", β = {setting.beta}": {other.beta for other in alike},
-        f", {setting.model}": {other.model for other in alike},
-        f", settings {setting.rest}": {other.rest for other in alike},
-    }
-    return "".join(text for text, values in told.items() if len(values) > 1)
+    parts = [
+        f", β = {setting.beta:g}"
+        if len({other.beta for other in alike}) > 1 and setting.beta is not None
+        else "",
+        f", {setting.model}" if len({other.model for other in alike}) > 1 else "",
+        f", settings {setting.rest}" if len({other.rest for other in alike}) > 1 else "",
+    ]
+    return "".join(parts)
 
 
 def _order(line: Line) -> tuple[object, ...]:

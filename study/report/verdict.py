@@ -47,7 +47,9 @@ def _missing(count: int, of: int) -> str:
 
 def _sentence(collapsed: Sequence[Course], fallen: Sequence[Course], worst: Sequence[Course]) -> str:
     """Return the verdict with the numbers of the run that fell furthest."""
-    runs = "the only preference run" if len(worst) == 1 else f"all {len(worst)} preference runs"
+    runs = {1: "the only preference run", 2: "both preference runs"}.get(
+        len(worst), f"all {len(worst)} preference runs"
+    )
     if found := collapsed or fallen:
         first = "Collapse" if collapsed else "A fall, though no collapse,"
         return f"{first} in {_place(found, worst)}: validation HR@1 fell {_numbers(found[0])}."
@@ -141,10 +143,8 @@ def _table(found: Sequence[Course]) -> Table | None:
             str(course.run.setting.negatives),
             names.rate(course.run.setting.learning_rate),
             str(course.run.seed),
-            number(course.best),
-            f"{course.best_step:,}",
-            number(course.last),
-            f"{course.last_step:,}",
+            f"{number(course.best)} at {course.best_step:,}",
+            f"{number(course.last)} at {course.last_step:,}",
             signed(-course.fall),
             " → ".join(map(number, course.losses)),
             ", ".join(f"{step:,}" for step in course.alarms or ()),
@@ -152,8 +152,17 @@ def _table(found: Sequence[Course]) -> Table | None:
         for course in found
     )
     head = (
-        "", "method", "K", "lr", "seed", "best", "best step", "last", "last step", "change", "train loss", "alarm step"
-    )  # fmt: skip
+        "",
+        "method",
+        "K",
+        "lr",
+        "seed",
+        "best, step",
+        "last, step",
+        "change",
+        "train loss",
+        "alarm, step",
+    )
     note = "Training loss as last logged at the best and at the last validation."
     title = f"Runs whose validation HR@1 ends {number(COLLAPSE, 2)} or more below its best"
     return Table("collapse", title, head, rows, note) if rows else None

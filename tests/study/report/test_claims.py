@@ -169,4 +169,4 @@ def test_methods_of_one_name_are_told_apart_by_what_differs(tmp_path: Path) -> N
     goals[1]["init_args"]["beta"] = 0.5
     runs = [made(tmp_path, f"{place}", configuration(goal), [1, 2]) for place, goal in enumerate(goals)]
     (suite,) = suites_of(arms_of(cells_of(runs)[0]))
-    assert [line.label for line in suite.lines] == ["DMPO, β = 0.5", "DMPO, β = 1.0"]
+    assert [line.label for line in suite.lines] == ["DMPO, β = 0.5", "DMPO, β = 1"]

@@ -15,7 +15,7 @@ from study.report.figures import COLOURS, INK, draw, limits, png, shared_axes, s
 from study.report.page import page
 
 HOSTILE = "<script>alert('1')</script> & \"quoted\" $x$ | é"
-VOID = {"meta", "br", "hr", "img", "link", "input"}
+VOID = {"meta", "wbr", "br", "hr", "img", "link", "input"}
 VERDICT = Verdict("collapse", HOSTILE, (HOSTILE,), Table("v", HOSTILE, ("", "K"), ((HOSTILE, "1"),)))
 
 
@@ -200,15 +200,16 @@ def test_panels_share_the_horizontal_axis_too() -> None:
 
 
 def test_a_column_that_no_row_fills_is_left_out_and_text_stands_left() -> None:
-    table = Table("t", "T", ("", "K", "lr", "method"), (("a", "", ".1", "DMPO"), ("b", "", "", "SFT")))
+    table = Table("t", "T", ("", "K", "lr", "method"), (("runs/a-b", "", ".1", "DMPO"), ("b", "", "", "SFT")))
     text = page([Section("s", "t", (), (table,))], "T", Verdict("none", "s"), [], [])
     assert '<td></td><th scope="col">lr</th><th scope="col" class="text">method</th>' in text
     assert '<th scope="row">b</th><td></td><td class="text">SFT</td>' in text
+    assert '<th scope="row">runs/<wbr>a-<wbr>b</th>' in text
 
 
 def test_the_caption_takes_the_place_that_a_row_of_panels_leaves() -> None:
     panel = Panel("p", "step", "y", (Series("a", (1.0, 2.0), (0.0, 1.0)),))
-    for count, kind in ((1, "1 open"), (2, "2"), (3, "3"), (4, "2"), (5, "2 open")):
+    for count, kind in ((1, "1 open"), (2, "2"), (3, "3"), (5, "2 open")):
         figure = Figure("f", "c", (panel,) * count)
         text = page([Section("s", "t", (figure,))], "T", Verdict("none", "s"), [], [])
         assert f'<figure class="panels columns-{kind}">' in text
@@ -221,3 +222,8 @@ def test_the_verdict_is_the_first_thing_said() -> None:
     start = body.index("Collapse.")
     assert body[start - 1 : start + 4] == ["T", "Collapse.", "More.", "Which runs: 1", "Runs"]
     assert '<section class="verdict collapse"' in text
+
+
+def test_what_belongs_together_stays_on_one_line() -> None:
+    text = page([], "T", Verdict("none", "95 % at K = 15, lr 0.1: S / B fell by 2 a day"), [], [])
+    assert "95\u00a0% at K\u00a0=\u00a015, lr\u00a00.1: S / B fell by 2 a day" in text

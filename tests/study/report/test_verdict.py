@@ -32,7 +32,7 @@ def test_a_collapse_is_told_with_its_numbers(tmp_path: Path) -> None:
     assert found.more == ("CollapseAlarm logged nothing in these runs, so that chance is not ruled out.",)
     assert found.table is not None
     assert found.table.rows == (
-        ("0", "DMPO", "3", "0.001", "0", ".500", "20", ".410", "30", "−.090", ".700 → .200", ""),
+        ("0", "DMPO", "3", "0.001", "0", ".500 at 20", ".410 at 30", "−.090", ".700 → .200", ""),
     )
 
 
@@ -67,7 +67,7 @@ def test_no_collapse_is_told_with_the_largest_fall(tmp_path: Path) -> None:
     found = judged(run(tmp_path, 0, [0.50, 0.48], [0.9, 0.2]), run(tmp_path, 1, [0.50, 0.51], [0.9, 0.2]))
     assert (found.kind, found.table) == ("none", None)
     assert found.sentence == (
-        f"No collapse: validation HR@1 ends less than .050 below its best in all 2 preference runs; the largest fall, "
+        f"No collapse: validation HR@1 ends less than .050 below its best in both preference runs; the largest fall, "
         f"in {DMPO}, is from its best .500 at step 10 to .480 at step 20 while the training loss fell from .900 to "
         ".200."
     )
