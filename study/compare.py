@@ -1,7 +1,9 @@
-"""`python -m study.compare A.parquet B.parquet`: do two models differ on the same examples?
+"""Compare two runs on the same examples, from their prediction files.
+
+    python -m study.compare A.parquet B.parquet
 
 Prints the means of both, the mean of the paired differences B − A with a bootstrap interval over users, and an exact
-McNemar test of hit_ratio@1. Exit status 0, or 2 where the files cannot be compared.
+McNemar test of hit_ratio@1. Exit status 0, or 2 if the files cannot be compared.
 """
 
 import argparse
@@ -187,8 +189,10 @@ def main(args: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m study.compare", description=__doc__.splitlines()[0])
     parser.add_argument("first", type=Path, metavar="A.parquet", help="predictions of one run")
-    parser.add_argument("second", type=Path, metavar="B.parquet", help="of another one, on the same examples")
-    parser.add_argument("--seed", type=int, default=0, help="decides the resamples")
+    parser.add_argument(
+        "second", type=Path, metavar="B.parquet", help="predictions of another run on the same examples"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
     settings = parser.parse_args(args)
     try:
         first, second = read_predictions(settings.first), read_predictions(settings.second)

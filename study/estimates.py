@@ -47,7 +47,7 @@ class Estimate:
 
 
 def estimate(values: NDArray[np.float64], users: NDArray[np.generic]) -> Estimate:
-    """Estimates a mean.
+    """Estimate a mean.
 
     Args:
         values: A metric, or a paired difference of two, shape [seeds, examples].
@@ -77,7 +77,7 @@ def estimate(values: NDArray[np.float64], users: NDArray[np.generic]) -> Estimat
 
 
 def cluster_variance(values: NDArray[np.float64], clusters: NDArray[np.generic]) -> tuple[int, float]:
-    """Variance of a mean whose examples depend through clusters: what resampling clusters gives, without resampling.
+    """Return the variance of a mean of clustered examples, in closed form instead of by resampling.
 
     The mean is a ratio of sums over clusters, Σ y_c / Σ n_c; linearised, it varies as Σ (y_c − mean · n_c) / N does.
 
@@ -96,7 +96,7 @@ def cluster_variance(values: NDArray[np.float64], clusters: NDArray[np.generic])
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusts the p-values of a family of tests, so that any false finding among them stays at the level (Holm, 1979).
+    """Adjust the p-values of a family of tests for multiple testing (Holm, 1979).
 
     Args:
         p: One a test, in any order; NaN for a test that could not be made.

@@ -28,14 +28,14 @@ class Cell:
 
 
 def rule_stage(grid: Grid, name: str) -> Stage:
-    """The test of a rule that counts."""
+    """Return the test of a counting baseline."""
     rule, folder = grid.rules[name], Path(grid.outputs) / name
     settings = _merged(rule.settings, _run(folder, 0))
     return Stage(folder, tuple(map(Path, rule.configs)), settings, ("test", "predict"))
 
 
 def supervised_stage(grid: Grid, name: str, seed: int) -> Stage:
-    """The training of an SFT model."""
+    """Return the training of an SFT model."""
     model = grid.supervised[name]
     folder = Path(grid.outputs) / f"{name}-s{seed}"
     settings = _merged(model.settings, _run(folder, seed))
@@ -43,7 +43,7 @@ def supervised_stage(grid: Grid, name: str, seed: int) -> Stage:
 
 
 def preference_stage(grid: Grid, cell: Cell, rate: float, seed: int, tested: bool = True) -> Stage:
-    """A preference run from the SFT model of the same seed.
+    """Return a preference run that starts from the SFT model of the same seed.
 
     Args:
         grid: The study.
@@ -66,7 +66,7 @@ def preference_stage(grid: Grid, cell: Cell, rate: float, seed: int, tested: boo
 
 
 def chosen_rate(grid: Grid, cell: Cell) -> float:
-    """The rate whose run with seed 0 has the best validation hit_ratio@1; the lowest of equals.
+    """Return the rate whose run with seed 0 has the best validation hit_ratio@1; the lowest of equals.
 
     Raises:
         InputError: A run has no validation yet.
@@ -76,7 +76,7 @@ def chosen_rate(grid: Grid, cell: Cell) -> float:
 
 
 def best_validation(folder: Path) -> float:
-    """The best validation hit_ratio@1 of a run, whose checkpoint is its `best.ckpt`.
+    """Return the best validation hit_ratio@1 of a run, that of its `best.ckpt`.
 
     Raises:
         InputError: The run has none.
@@ -88,7 +88,7 @@ def best_validation(folder: Path) -> float:
 
 
 def _digits(rate: float) -> str:
-    """All of them, as 1e-03 or 2.5e-04: two rates never share a folder."""
+    """Format a rate with all digits, as 1e-03 or 2.5e-04, so that two rates never share a folder."""
     mantissa, exponent = f"{Decimal(repr(rate)).normalize():e}".split("e")
     return f"{mantissa}e{int(exponent):+03d}"
 
@@ -98,7 +98,7 @@ def _run(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Lays nested settings over others."""
+    """Merge nested settings; the second override the first."""
     merged = deepcopy(first)
     for name, value in second.items():
         both = isinstance(value, dict) and isinstance(merged.get(name), dict)

@@ -1,8 +1,12 @@
-"""`python -m study.run GRID.yaml`: runs a grid through the command line.
+"""Run every experiment of a grid.
 
-What is finished is not repeated and what was stopped is resumed, so it can be ended at any moment and started again.
-A run is done again when its configs, its settings or the run that it starts from changed; a change of code is not seen.
-Exit status 0, or 2 where the grid cannot be read or a run failed; what does not need that run is run all the same.
+    python -m study.run study/grid.yaml
+
+Finished runs are skipped and interrupted ones are resumed, so the command can
+be stopped and started again at any time. A run is repeated when its configs,
+its settings or the run that it starts from changed; changes of the code are
+not detected. Exit status 0, or 2 if the grid cannot be read or a run failed;
+runs that do not depend on a failed one still run.
 """
 
 import argparse
@@ -22,19 +26,19 @@ from study.stage import Stage
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs stages beside each other.
+    """Run stages in parallel.
 
     Attributes:
-        jobs: How many at a time; the processor's cores are divided among them.
+        jobs: How many at a time; they share the processor's cores.
     """
 
     jobs: int
 
     def finish(self, title: str, stages: Iterable[Stage]) -> None:
-        """Runs what is not finished and says each run's validation, where it was trained.
+        """Run all unfinished stages, and print the validation metric of each that is trained.
 
         Raises:
-            InputError: A run failed; all others are finished first.
+            InputError: A run failed; raised after all others have finished.
         """
         missing = [stage for stage in stages if not stage.is_finished]
         if not missing:
@@ -65,12 +69,12 @@ class Runner:
 
 
 def run_supervised(grid: Grid, name: str, runner: Runner, seeds: Sequence[int]) -> None:
-    """Trains an SFT model for some seeds."""
+    """Train an SFT model for some seeds."""
     runner.finish(name, [supervised_stage(grid, name, seed) for seed in seeds])
 
 
 def run_part(grid: Grid, name: str, part: Part, runner: Runner) -> None:
-    """Settles every cell's rate, then runs all seeds at it."""
+    """Find the learning rate of every cell, then run all seeds at it."""
     cells = [Cell(objective, k) for objective in part.objectives for k in part.num_negatives]
     run_supervised(grid, "sft", runner, range(part.seeds))
     rates = _rates(grid, name, part, runner, cells)
@@ -79,7 +83,7 @@ def run_part(grid: Grid, name: str, part: Part, runner: Runner) -> None:
 
 
 def _rates(grid: Grid, name: str, part: Part, runner: Runner, cells: list[Cell]) -> dict[Cell, float]:
-    """The part's own rate, or what validation chooses with seed 0."""
+    """Return the part's own rate, or the one that validation chooses with seed 0."""
     if part.rate is not None:
         return dict.fromkeys(cells, part.rate)
     if part.rate_of is None:
@@ -93,17 +97,17 @@ def _rates(grid: Grid, name: str, part: Part, runner: Runner, cells: list[Cell])
 
 
 def available(name: str, model: Rule) -> bool:
-    """Whether the files are there; says so where they are not."""
+    """Return whether all required files exist; print the first that does not."""
     if model.absent:
         print(f"{name} is left out: {model.absent[0]} is not there", flush=True)
     return not model.absent
 
 
 def require_configs(grid: Grid) -> None:
-    """Checks for every config file that will be read, before anything is trained.
+    """Check that every config file of the grid exists, before anything is trained.
 
     Raises:
-        InputError: One is not there.
+        InputError: One does not exist.
     """
     there = [model for model in (*grid.supervised.values(), *grid.rules.values()) if not model.absent]
     for path in (*grid.preference, *(path for model in there for path in model.configs)):
@@ -112,7 +116,7 @@ def require_configs(grid: Grid) -> None:
 
 
 def require_names(grid: Grid, given: Sequence[str] | None) -> None:
-    """Checks what `--parts` names.
+    """Check the names given to `--parts`.
 
     Raises:
         InputError: The grid has no such part.
@@ -124,7 +128,7 @@ def require_names(grid: Grid, given: Sequence[str] | None) -> None:
 
 
 def _work(grid: Grid, runner: Runner, wanted: Sequence[str] | None) -> Iterator[Callable[[], None]]:
-    """What is to be run, in order; what needs runs that failed will fail too, and all else will not."""
+    """Yield the jobs in order; a job fails if it needs a run that failed, and no other does."""
     for name, part in grid.parts.items():
         if wanted is None or name in wanted:
             yield partial(run_part, grid, name, part, runner)
@@ -152,12 +156,12 @@ def _jobs(text: str) -> int:
 
 
 def _cores() -> int:
-    """Those this process may use, which `taskset` narrows."""
+    """Return how many cores this process may use, which `taskset` limits."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the command line.
+    """Run the command line.
 
     Args:
         args: Arguments to parse; None takes the process's.
@@ -165,12 +169,19 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    parser = argparse.ArgumentParser(prog="python -m study.run", description=__doc__)
-    parser.add_argument("grid", type=Path, help="a grid, as study/grid.yaml")
-    parser.add_argument(
-        "--jobs", type=_jobs, default=_cores(), help="runs beside each other, which share the cores"
+    parser = argparse.ArgumentParser(
+        prog="python -m study.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", nargs="+", help="only these parts, SFT models, or `rules`")
+    parser.add_argument("grid", type=Path, help="YAML file of the grid, such as study/grid.yaml")
+    parser.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=_cores(),
+        help="number of parallel runs, which share the cores (default: all cores)",
+    )
+    parser.add_argument(
+        "--parts", nargs="+", help="run only these parts or SFT models; `rules` for the counting baselines"
+    )
     given = parser.parse_args(args)
     try:
         grid, runner = read_grid(given.grid), Runner(given.jobs)

@@ -1,7 +1,9 @@
-"""`python -m study.report OUTPUTS…`: one HTML page, PNGs and Markdown tables from finished runs.
+"""Write a report of finished runs: one HTML page, a PNG for each figure, and Markdown tables.
 
-OUTPUTS are folders that are searched for runs, or folders of results that `--store` wrote. Nothing is trained and
-nothing leaves the machine. Exit status 0, or 2 where nothing can be read.
+    python -m study.report outputs/quickstart
+
+OUTPUTS are folders to search for runs, or folders of results that `--store` wrote. Nothing is trained and no network is
+used. Exit status 0, or 2 if no run can be read.
 """
 
 import argparse
@@ -48,11 +50,20 @@ def main(args: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m study.report", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "outputs", type=Path, nargs="+", metavar="OUTPUTS", help="folders of runs, or of results"
+        "outputs",
+        type=Path,
+        nargs="+",
+        metavar="OUTPUTS",
+        help="folders to search for runs, or folders that --store wrote",
     )
-    parser.add_argument("--to", type=Path, default=Path("outputs/report"), help="folder of the report")
     parser.add_argument(
-        "--store", type=Path, help="folder that keeps the runs in small files, for version control"
+        "--to",
+        type=Path,
+        default=Path("outputs/report"),
+        help="where to write the report (default: outputs/report)",
+    )
+    parser.add_argument(
+        "--store", type=Path, help="also keep the runs here, in small files for version control"
     )
     parser.add_argument(
         "--fill",
@@ -60,7 +71,7 @@ def main(args: list[str] | None = None) -> int:
         nargs="+",
         default=[],
         metavar="PAGE",
-        help="Markdown pages whose marked tables are renewed",
+        help="Markdown pages in which to update the tables between <!-- table: NAME --> and <!-- end -->",
     )
     settings = parser.parse_args(args)
     try:

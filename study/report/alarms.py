@@ -1,4 +1,4 @@
-"""The collapse alarm on trial: false alarms, missed collapses, delay."""
+"""How well the collapse alarm works: false alarms, missed collapses, delay."""
 
 from collections.abc import Sequence
 

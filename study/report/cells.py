@@ -1,4 +1,4 @@
-"""Runs that differ in the seed alone, and the learning rate that validation chose among them."""
+"""Group runs that differ in the seed alone, and choose a learning rate on validation."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -38,13 +38,13 @@ class Cell:
         return {run.seed: run.ranks for run in self.runs if run.ranks is not None}
 
     def estimate(self, metric: str = HIT) -> Estimate:
-        """The mean of a test metric over the seeds that predicted, of which there must be one."""
+        """Estimate a test metric over the seeds with predictions, of which there must be one."""
         users = next(iter(self.ranks.values())).users
         values = np.stack([ranks.metrics[metric] for ranks in self.ranks.values()])
         return estimate(values, users).within(0, 1)
 
     def curve(self, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-        """A metric of all runs at the steps that they share: steps [N] and values [seeds, N]; None without any."""
+        """Return a metric of all runs at their common steps: steps [N] and values [seeds, N]; None without any."""
         curves = [run.curves[metric] for run in self.runs if metric in run.curves]
         steps = _shared([set(curve.steps.tolist()) for curve in curves])
         if not steps:
@@ -57,7 +57,7 @@ class Cell:
         return {run.seed for run in self.runs if SELECTED_ON in run.curves}
 
     def validated(self, seeds: Iterable[int]) -> float:
-        """Mean over the given seeds of the best checkpoint's validation metric; NaN where there is none."""
+        """Return the mean over the given seeds of the best checkpoint's validation metric; NaN without any."""
         wanted = set(seeds)
         best = [run.best(SELECTED_ON) for run in self.runs if run.seed in wanted]
         known = [value for value in best if value is not None]
@@ -94,7 +94,7 @@ class Arm:
 
 
 def at_same_rates(arms: Sequence[Arm]) -> Iterator[tuple[float | None, tuple[Cell, ...]]]:
-    """Cells of all arms that can be compared.
+    """Yield cells of all arms that can be compared.
 
     Args:
         arms: At least one.
@@ -115,7 +115,7 @@ def at_same_rates(arms: Sequence[Arm]) -> Iterator[tuple[float | None, tuple[Cel
 
 
 def cells_of(runs: list[Run]) -> tuple[list[Cell], list[str]]:
-    """Groups runs by setting.
+    """Group runs by setting.
 
     Returns:
         The cells, and a line for every run that is left out because a run of its setting and seed is there already or
@@ -137,7 +137,7 @@ def cells_of(runs: list[Run]) -> tuple[list[Cell], list[str]]:
 
 
 def arms_of(cells: list[Cell]) -> list[Arm]:
-    """Groups cells that differ in the learning rate, and chooses one on validation alone."""
+    """Group cells that differ in the learning rate, and choose one on validation alone."""
     arms = []
     for group in grouped(cells, lambda cell: replace(cell.setting, learning_rate=None)).values():
         tried = sorted(group, key=lambda cell: cell.setting.learning_rate or 0.0)
@@ -149,12 +149,12 @@ def arms_of(cells: list[Cell]) -> list[Arm]:
 
 
 def paired(first: Cell, second: Cell, metric: str = HIT) -> Estimate | None:
-    """Estimates second − first on the same seeds and examples; None where they share no seed or differ in examples."""
+    """Estimate second − first on the same seeds and examples; None if they share no seed or differ in examples."""
     return contrast([second], [first], metric)
 
 
 def contrast(added: Sequence[Cell], subtracted: Sequence[Cell], metric: str = HIT) -> Estimate | None:
-    """Estimates the sum of some − the sum of others on the seeds and examples of all.
+    """Estimate the sum of some cells − the sum of others on the seeds and examples of all.
 
     Args:
         added: At least one.
@@ -178,7 +178,7 @@ def contrast(added: Sequence[Cell], subtracted: Sequence[Cell], metric: str = HI
 
 
 def paired_by_target(first: Cell, second: Cell, metric: str = HIT) -> Estimate | None:
-    """Estimates second − first on the same seeds and the ids both have, whatever their candidate lists.
+    """Estimate second − first on the same seeds and the ids of both, whatever their candidate lists.
 
     Args:
         first: On one data set.
@@ -201,7 +201,7 @@ def paired_by_target(first: Cell, second: Cell, metric: str = HIT) -> Estimate |
 
 
 def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
-    """Items by key, both in the order in which they come."""
+    """Return items by key, in their order."""
     groups: dict[_K, list[_T]] = defaultdict(list)
     for item in items:
         groups[key(item)].append(item)

@@ -59,7 +59,7 @@ def _ranges(panels: Iterable[Panel], drawn_as: str) -> str:
 def _by_arm(
     suite: Suite, line: Line, drawn: Callable[[Arm], Series | None]
 ) -> tuple[tuple[Series, ...], tuple[int, ...]]:
-    """A series for every K that has one, and how it looks: one K looks alike in all panels."""
+    """Return a series for every K that has one, and its look, which is the same in all panels."""
     counts = sorted({arm.setting.negatives for other in suite.compared for arm in other.arms})
     found = [
         (series, counts.index(arm.setting.negatives))
@@ -78,7 +78,7 @@ def _over_steps(arm: Arm, metric: str) -> Series | None:
 
 
 def _ranged(label: str, x: NDArray[np.float64], values: NDArray[np.float64]) -> Series:
-    """The mean over rows, and their range where there are several."""
+    """Return the mean over rows, with their range if there are several."""
     ends = (values.min(axis=0), values.max(axis=0)) if len(values) > 1 else ((), ())
     return Series(
         label, tuple(x.tolist()), tuple(values.mean(axis=0).tolist()), *(tuple(map(float, e)) for e in ends)
@@ -101,7 +101,7 @@ def stages(suite: Suite) -> Figure | None:
 
 
 def _ratio(arm: Arm) -> Series | None:
-    """S / B; a third in which no negative stood at the boundary has none."""
+    """Return S / B, without the thirds in which no negative is at the boundary."""
     found = []
     for stage in _STAGES:
         easy = arm.chosen.curve(f"boundary/stage_{stage}/easy_proportion")
@@ -158,7 +158,7 @@ def gamma_alpha(suite: Suite) -> Figure | None:
 
 
 def _varied(arms: list[Arm], over: str, fixed: str, value: float | None) -> list[Points]:
-    """Lines over one setting with the other one fixed."""
+    """Return lines over one setting with the other one fixed."""
     kept = [arm for arm in arms if getattr(arm.setting, fixed) == value]
     groups = grouped(kept, lambda arm: replace(arm.setting, learning_rate=None, gamma=None, alpha=None))
     return [

@@ -83,18 +83,18 @@ def _compared(label: str, arm: Arm) -> tuple[str, ...]:
 
 
 def negatives(cell: Cell) -> str:
-    """K; empty for what is not trained on negatives."""
+    """Return K; empty for runs that are not trained on negatives."""
     return str(cell.setting.negatives) if cell.setting.stage == "preference" else ""
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """The mean of what is known; None without any."""
+    """Return the mean of the known values; None without any."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 
 def commits(cell: Cell) -> str:
-    """The commits of a cell's runs."""
+    """Return the commits of a cell's runs."""
     return ", ".join(sorted({run.commit for run in cell.runs if run.commit})) or "not noted"
 
 
@@ -165,7 +165,7 @@ def _fall(label: str, cell: Cell) -> tuple[str, ...] | None:
 
 
 def run_table(cells: list[Cell]) -> Table:
-    """Every run."""
+    """Return a row for every run."""
     rows = [
         (
             run.name,

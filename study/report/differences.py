@@ -31,7 +31,7 @@ class Pair:
 
 
 def headline(suite: Suite) -> Table | None:
-    """What is not trained on negatives, and base objectives and DynamicPO on them at the K that most were tested at."""
+    """Return baselines, SFT, base objectives and DynamicPO on them, at the K with the most tested methods."""
     tested = [arm for line in suite.compared for arm in line.arms if arm.chosen.ranks]
     if not tested:
         return None
@@ -73,7 +73,7 @@ def against_base(suite: Suite) -> Table | None:
 
 
 def more_negatives(suite: Suite) -> Table | None:
-    """Every K − the smallest, each at its own learning rate and at others that both were tested at."""
+    """Return every K − the smallest, each at its own learning rate and at others that both were tested at."""
     pairs = [
         pair
         for line in suite.compared
@@ -84,7 +84,7 @@ def more_negatives(suite: Suite) -> Table | None:
 
 
 def controls(suite: Suite) -> Table | None:
-    """Controls − base, and DynamicPO − base beside them where it was run."""
+    """Return controls − base, and DynamicPO − base beside them if it was run."""
     beside = _beside(suite.dynamic, suite.controls)
     title = "HR@1 of other selections and β rules − the base objective"
     pairs = [_chosen(*compared) for compared in _to_base(suite, [*beside, *suite.controls])]
@@ -92,7 +92,7 @@ def controls(suite: Suite) -> Table | None:
 
 
 def controls_against_dynamic(suite: Suite) -> Table | None:
-    """Controls − DynamicPO: what of it does the work?"""
+    """Return controls − DynamicPO."""
     dynamic = {kin(arm.setting): arm for line in suite.dynamic for arm in line.arms}
     pairs = [
         _chosen(line.label, dynamic[kin(arm.setting)], arm)
@@ -105,7 +105,7 @@ def controls_against_dynamic(suite: Suite) -> Table | None:
 
 
 def gamma_alpha(suite: Suite) -> Table | None:
-    """DynamicPO at every γ and α − base, where several were run."""
+    """Return DynamicPO at every γ and α − base, if several were run."""
     others = [line for line in suite.varied if (line.setting.gamma, line.setting.alpha) != suite.main]
     title = "HR@1 of DynamicPO at every γ and α − its base objective"
     lines = [*_beside(suite.dynamic, others), *others]
@@ -114,14 +114,14 @@ def gamma_alpha(suite: Suite) -> Table | None:
 
 
 def _beside(lines: Iterable[Line], others: Iterable[Line]) -> list[Line]:
-    """Of some lines what has a counterpart in others: the same base objective, K and further settings (`kin`)."""
+    """Return the lines whose base objective, K and further settings (`kin`) occur in others too."""
     run = {kin(arm.setting) for line in others for arm in line.arms}
     kept = [Line(line.label, tuple(arm for arm in line.arms if kin(arm.setting) in run)) for line in lines]
     return [line for line in kept if line.arms]
 
 
 def _to_base(suite: Suite, lines: Iterable[Line]) -> list[tuple[str, Arm, Arm]]:
-    """Label, base objective and the method on it."""
+    """Return label, base objective and the method on it."""
     return [
         (line.label, base, arm)
         for line in lines
@@ -131,12 +131,12 @@ def _to_base(suite: Suite, lines: Iterable[Line]) -> list[tuple[str, Arm, Arm]]:
 
 
 def _chosen(label: str, first: Arm, second: Arm) -> Pair:
-    """The two at the rates that validation chose."""
+    """Return the pair at the chosen rates."""
     return Pair(label, first.chosen, second.chosen)
 
 
 def _pairs(label: str, first: Arm, second: Arm) -> Iterator[Pair]:
-    """The two at the rates that validation chose, then at every one rate of both but that."""
+    """Yield the pair at the chosen rates, then at every other rate that both were run with."""
     for rate, (one, other) in at_same_rates((first, second)):
         yield Pair(label if rate is None else f"{label}, both at lr {names.rate(rate)}", one, other)
 
@@ -177,7 +177,7 @@ def _compared(pair: Pair, found: Estimate, adjusted: str) -> tuple[str, ...]:
 
 
 def _counts(pair: Pair) -> str:
-    """K of both, or of the one and the other."""
+    """Return the K of both, or both K."""
     first, second = negatives(pair.first), negatives(pair.second)
     return second if first == second else f"{second} − {first}"
 
@@ -210,7 +210,7 @@ def leak(suites: list[Suite]) -> Table | None:
 
 
 def _over_redrawn(cell: Cell, suites: Iterable[Suite], label: str) -> str:
-    """The difference to the same method on lists drawn anew; empty for that one itself and where there is none."""
+    """Return the difference to the same method on re-drawn lists; empty for that one itself and without one."""
     if cell.setting.candidates == _REDRAWN:
         return ""
     lines = [line for suite in suites for line in suite.lines if line.label == label]

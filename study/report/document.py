@@ -1,4 +1,4 @@
-"""What a report consists of: sections of tables and figures, as data that HTML, Markdown and PNG are made from."""
+"""The parts of a report, as data from which HTML, Markdown and PNG are made."""
 
 import math
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Draws figures: each panel as SVG for a page that has light and dark themes, all of them as one PNG."""
+"""Draw figures: each panel as SVG with the page's colours, all panels as one PNG."""
 
 import io
 import math
@@ -47,7 +47,7 @@ class Shared:
 
 
 class _Ticks(ScalarFormatter):
-    """Writes ticks as tables write numbers: .54 and −.02."""
+    """Format ticks as tables write numbers: .54 and −.02."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return re.sub(r"^(−?)0\.", r"\1.", super().__call__(x, pos))
@@ -74,7 +74,7 @@ _STYLE = {
 
 
 def variables() -> dict[str, str]:
-    """Colour in a drawing to the page's variable for it."""
+    """Return the page's variable for every colour of a drawing."""
     return {
         INK: "--ink",
         RULE: "--rule",
@@ -83,11 +83,11 @@ def variables() -> dict[str, str]:
 
 
 def svg(panel: Panel, name: str, axes: Shared) -> str:
-    """Draws a panel as an SVG element, without its title.
+    """Draw a panel as an SVG element, without its title.
 
     Args:
         panel: What to draw.
-        name: Unlike every other panel's on the page: it goes before all ids.
+        name: Prefix of all ids, unique on the page.
         axes: What the panel's figure shares.
     """
     with mpl.rc_context(_STYLE):
@@ -116,7 +116,7 @@ def _themed(text: str) -> str:
 
 
 def png(figure: Figure, path: Path) -> None:
-    """Draws all panels into one file, on white."""
+    """Draw all panels into one file, on white."""
     columns = columns_of(figure)
     rows = -(-len(figure.panels) // columns)
     axes = shared_axes(figure)
@@ -235,5 +235,5 @@ def _length(length: float) -> float:
 
 
 def _escaped(text: str) -> str:
-    """A dollar sign would begin a formula."""
+    """Escape dollar signs, which would start a formula."""
     return text.replace("$", r"\$")

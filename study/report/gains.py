@@ -1,4 +1,4 @@
-"""Does DynamicPO add more where there are more negatives?"""
+"""The gain of DynamicPO over its base, compared between numbers of negatives."""
 
 from collections.abc import Iterator
 

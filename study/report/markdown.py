@@ -19,7 +19,7 @@ _OPEN, _CLOSE = r"<!-- table: \S+ -->", "<!-- end -->"
 
 
 def markdown(sections: list[Section]) -> str:
-    """All tables, each under its name."""
+    """Return all tables, each under its name."""
     tables = [table for section in sections for table in section.tables]
     return "\n".join(f"## {table.name}\n\n{rendered(table)}" for table in tables)
 
@@ -37,7 +37,7 @@ def rendered(table: Table) -> str:
 
 
 def fill(path: Path, sections: list[Section]) -> str:
-    """Writes the tables that a page asks for into its marks.
+    """Fill the marks of a page with the tables that they name.
 
     Args:
         path: The page.
@@ -66,7 +66,7 @@ def fill(path: Path, sections: list[Section]) -> str:
 
 
 def _require_pairs(path: Path, text: str) -> None:
-    """Marks open and close in turn, or what stands between two tables would be taken for one."""
+    """Require marks to open and close in turn; otherwise text between two tables would be replaced."""
     marks = [(number, line) for number, line in enumerate(text.split("\n"), 1) if _MARK.match(line)]
     for place, (number, line) in enumerate(marks):
         wanted, pattern = (_CLOSE, _CLOSE) if place % 2 else ("<!-- table: NAME -->", _OPEN)

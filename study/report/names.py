@@ -1,4 +1,4 @@
-"""What settings are called in tables and figures."""
+"""Names of settings in tables and figures."""
 
 from study.settings import Setting
 
@@ -25,12 +25,12 @@ DYNAMIC = ("ThreeMeansBoundary", "DualMarginBeta")
 
 
 def parts(setting: Setting) -> tuple[str, str]:
-    """Selection and β rule."""
+    """Return selection and β rule."""
     return setting.selection, setting.beta_rule
 
 
 def method(setting: Setting) -> str:
-    """A run's method, without K, rate, γ and α."""
+    """Return the name of a run's method, without K, rate, γ and α."""
     if setting.stage == "baseline":
         return _BASELINES.get(setting.model, setting.model)
     if setting.stage == "supervised":
@@ -42,7 +42,7 @@ def method(setting: Setting) -> str:
 
 
 def objective(setting: Setting) -> str:
-    """The base objective."""
+    """Return the name of the base objective."""
     return _OBJECTIVES.get(setting.objective, setting.objective)
 
 
@@ -70,10 +70,10 @@ def data(setting: Setting) -> str:
 
 
 def candidates(setting: Setting) -> str:
-    """Where the candidate lists come from."""
+    """Return the source of the candidate lists."""
     return _CANDIDATES.get(setting.candidates, setting.candidates)
 
 
 def rate(value: float | None) -> str:
-    """A learning rate."""
+    """Format a learning rate; empty for None."""
     return "" if value is None else f"{value:g}"

@@ -1,4 +1,4 @@
-"""How much of the gradient easy negatives carry."""
+"""Gradient norms of easy and boundary negatives."""
 
 from study.report import names
 from study.report.cells import Cell
@@ -8,7 +8,7 @@ from study.report.suite import Suite
 
 
 def norms(suite: Suite) -> Table | None:
-    """Norms of the parameters' gradient through S and B, at the first measurement and at the last, chosen rates."""
+    """Return the gradient norms of S and B at the first and the last measurement, at the chosen rates."""
     arms = [(line.label, arm.chosen) for line in suite.compared for arm in line.arms]
     rows = [row for label, cell in arms if (row := _row(label, cell)) is not None]
     head = ("", "K", "lr", "seeds", "S, first", "B, first", "S, last", "B, last")

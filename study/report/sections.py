@@ -1,4 +1,4 @@
-"""The report: what is asked of the runs, in order, and left out where no run answers."""
+"""The sections of a report, in order; sections without data are omitted."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +28,7 @@ _RUNS = "What every number above rests on."
 
 
 def sections_of(cells: list[Cell]) -> list[Section]:
-    """Builds the report.
+    """Build the sections.
 
     Args:
         cells: As `study.report.cells.cells_of` groups runs.

@@ -43,18 +43,18 @@ class Suite:
 
     @property
     def title(self) -> str:
-        """The data set and where its candidates come from."""
+        """Data set and source of its candidates."""
         return data(self.arms[0].setting)
 
     @property
     def slug(self) -> str:
-        """The title, for names of files."""
+        """Title in a form that suits file names."""
         text = f"{self.arms[0].setting.data}-{candidates(self.arms[0].setting)}"
         return "".join(letter if letter.isalnum() else "-" for letter in text.lower())
 
     @cached_property
     def main(self) -> tuple[float | None, float | None]:
-        """The γ and α that most DynamicPO runs have; the paper's where several do."""
+        """The most frequent γ and α of the DynamicPO runs; the paper's if several are."""
         runs: Counter[tuple[float | None, float | None]] = Counter()
         for arm in self.arms:
             if parts(arm.setting) == DYNAMIC:
@@ -63,7 +63,7 @@ class Suite:
 
     @cached_property
     def lines(self) -> tuple[Line, ...]:
-        """All arms, rules that count first."""
+        """All arms, counting baselines first."""
         groups = grouped(self.arms, lambda arm: replace(arm.setting, negatives=0, learning_rate=None))
         alike = grouped(groups, self._label)
         lines = []
@@ -108,26 +108,26 @@ class Suite:
         return parts(setting) == DYNAMIC and (setting.gamma, setting.alpha) == self.main
 
     def start_of(self, setting: Setting) -> Arm | None:
-        """The SFT model of the same kind; None where there are several to choose among."""
+        """Return the SFT model with the same language model; None if there is not exactly one."""
         arms = [arm for line in self.lines if line.setting.stage == "supervised" for arm in line.arms]
         own = [arm for arm in arms if arm.setting.model == setting.model]
         return own[0] if len(own) == 1 else None
 
     def base_of(self, setting: Setting) -> Arm | None:
-        """The base objective at the same K and under the same other settings but the learning rate."""
+        """Return the base objective at the same K and settings, whatever its learning rate; None without one."""
         arms = [arm for line in self.plain for arm in line.arms]
         return next((arm for arm in arms if kin(arm.setting) == kin(setting)), None)
 
 
 def suites_of(arms: list[Arm]) -> Iterator[Suite]:
-    """Groups arms by data set and candidates, the largest group first."""
+    """Group arms by data set and candidates, the largest group first."""
     groups = grouped(arms, lambda arm: (arm.setting.data, arm.setting.candidates))
     for key in sorted(groups, key=lambda key: (-len(groups[key]), key)):
         yield Suite(tuple(groups[key]))
 
 
 def kin(setting: Setting) -> tuple[object, ...]:
-    """What a base objective and everything built on it share."""
+    """Return the settings that a base objective and every method built on it share."""
     return (setting.objective, setting.beta, setting.negatives, setting.model, setting.rest)
 
 
