@@ -35,9 +35,7 @@ def alarm(cells: list[Cell]) -> Table | None:
         )
     head = ("rule", "runs", "healthy", "false alarms", "collapsed", "noticed", "median delay", "from", "to")
     collapsed = [verdict for verdict in verdicts if verdict.collapsed is not None]
-    return Table(
-        "alarm", "The collapse alarm in these runs", head, tuple(rows), f"{rules} {_note(collapsed)}"
-    )
+    return Table("alarm", "The collapse alarm, run by run", head, tuple(rows), f"{rules} {_note(collapsed)}")
 
 
 def _note(collapsed: Sequence[Verdict]) -> str:
