@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import wandb
+from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -31,7 +32,10 @@ from callbacks.termination import TERMINATED
 from callbacks.wandb_run import WandbRun
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
+from lightning_modules.argument_parser import RunArgumentParser
 from lightning_modules.checkpoint_files import CheckpointFiles
+from lightning_modules.parser_errors import explain
+from lightning_modules.random_seed import choose_seed, order_seed
 from lightning_modules.run_folder import (
     RunRecord,
     require_same_config,
@@ -40,6 +44,7 @@ from lightning_modules.run_folder import (
     run_folder,
     wandb_run_id,
 )
+from lightning_modules.settings_walk import find_null
 
 _TRAINER_DEFAULTS = {
     "max_epochs": -1,
@@ -85,17 +90,30 @@ class DynamicPOCLI(LightningCLI):
             "enable_version_counter": False,
         }
         parser.set_defaults({f"best_checkpoint.{key}": value for key, value in best.items()})
-        parser.link_arguments("seed_everything", "data.init_args.order_seed")
+        parser.link_arguments("seed_everything", "data.init_args.order_seed", compute_fn=order_seed)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Says in one line what is wrong with the arguments."""
+        self._arguments = args if isinstance(args, list) else sys.argv[1:]
+        try:
+            super().parse_arguments(parser, args)
+        except Exception as error:  # modules that a config names are imported here, and may raise anything
+            problem = explain(error, self._subcommand_parsers, self._arguments)
+            if problem is None:
+                raise
+            raise problem from error
+        subcommand = self.config.subcommand
+        config = self.config[subcommand]
+        choose_seed(config, _folder(config), resumes=subcommand == "fit" and config.ckpt_path is not None)
 
     def before_instantiate_classes(self) -> None:
         """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
         config = self.config[self.subcommand]
         if self.subcommand != "fit":  # the state of a callback matters to training alone
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
-        own = run_folder([str(path) for path in config.config or []], Path(config.outputs))
-        if config.trainer.default_root_dir is None:
-            config.trainer.default_root_dir = str(own)
-        folder = Path(config.trainer.default_root_dir)
+        own = _own_folder(config)
+        folder = _folder(config)
+        config.trainer.default_root_dir = str(folder)
         settings = config.model.get("init_args")
         if settings is not None and settings.get("init_from"):
             settings.init_from = resolve_stage(settings.init_from, own)
@@ -115,6 +133,9 @@ class DynamicPOCLI(LightningCLI):
         """Says what a constructor refused, without the layers of parsing around it."""
         try:
             super().instantiate_classes()
+        except TypeError:
+            find_null(self._subcommand_parsers[self.subcommand], self._arguments[1:])
+            raise
         except ValueError as error:
             root: BaseException = error
             while root.__cause__ is not None:
@@ -151,6 +172,15 @@ class DynamicPOCLI(LightningCLI):
         return loggers
 
 
+def _own_folder(config: Namespace) -> Path:
+    return run_folder([str(path) for path in config.config or []], Path(config.outputs))
+
+
+def _folder(config: Namespace) -> Path:
+    """The run's folder: the one that its config's path stands for, where no other is named."""
+    return Path(config.trainer.default_root_dir or _own_folder(config))
+
+
 def main(args: ArgsType = None) -> None:
     """Runs the command line.
 
@@ -168,6 +198,7 @@ def main(args: ArgsType = None) -> None:
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
+            parser_class=RunArgumentParser,
             args=args,
         )
     except InputError as error:
