@@ -67,15 +67,24 @@ def import_class(path: str, types: list[ClassType]) -> type | None:
     """
     found = _import(path, types) if "." in path else _by_name(path, types)
     if not inspect.isclass(found):
-        if callable(found):
+        if _makes(found, types):
             return None
-        raise NoSuchClassError(f"not a class{_meant(path, types)}")
+        raise NoSuchClassError(f"this is not a class; expected {one_class_of(types)}")
     if inspect.isabstract(found):
         raise NoSuchClassError(f"this class is abstract; expected {one_class_of(types)}")
     if not any(_fits(found, kind) for kind in types):
         wanted = " or ".join(kind.base.__name__ for kind in types)
         raise NoSuchClassError(f"this class does not derive from {wanted}; expected {one_class_of(types)}")
     return found
+
+
+def _makes(function: Any, types: list[ClassType]) -> bool:
+    """Return whether a function returns an object of one of the classes, by its annotations."""
+    try:
+        made = inspect.signature(function, eval_str=True).return_annotation
+    except (TypeError, ValueError, NameError):
+        return False
+    return inspect.isclass(made) and any(_fits(made, kind) for kind in types)
 
 
 def _fits(found: type, kind: ClassType) -> bool:

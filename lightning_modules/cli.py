@@ -1,8 +1,10 @@
 """The command line: LightningCLI with a folder per run, checkpoints that resume exactly, and errors of one line."""
 
 import logging
+import os
 import sys
 import warnings
+from argparse import ArgumentError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +36,7 @@ from datamodules import HistoryDataModule
 from datamodules.errors import InputError
 from lightning_modules.argument_parser import RunArgumentParser
 from lightning_modules.checkpoint_files import CheckpointFiles
-from lightning_modules.parser_errors import explain
+from lightning_modules.parser_errors import explain, innermost_message
 from lightning_modules.random_seed import choose_seed, order_seed
 from lightning_modules.run_folder import (
     RunRecord,
@@ -106,6 +108,16 @@ class DynamicPOCLI(LightningCLI):
         config = self.config[subcommand]
         choose_seed(config, _folder(config), resumes=subcommand == "fit" and config.ckpt_path is not None)
 
+    def _parse_ckpt_path(self) -> None:
+        """Refuses a checkpoint whose hyperparameters would replace the settings."""
+        try:
+            super()._parse_ckpt_path()
+        except ArgumentError as error:
+            raise InputError(
+                f"--ckpt_path {self.config[self.config.subcommand].ckpt_path} was not written by train.py: its "
+                f"hyperparameters are not settings here: {innermost_message(error)}"
+            ) from error
+
     def before_instantiate_classes(self) -> None:
         """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
         config = self.config[self.subcommand]
@@ -133,13 +145,14 @@ class DynamicPOCLI(LightningCLI):
         """Says what a constructor refused, without the layers of parsing around it."""
         try:
             super().instantiate_classes()
-        except TypeError:
-            find_null(self._subcommand_parsers[self.subcommand], self._arguments[1:])
-            raise
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             root: BaseException = error
             while root.__cause__ is not None:
                 root = root.__cause__
+            if isinstance(root, TypeError):
+                find_null(self._subcommand_parsers[self.subcommand], self._arguments[1:])
+            if isinstance(error, TypeError):
+                raise
             raise InputError(str(root)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -188,6 +201,8 @@ def main(args: ArgsType = None) -> None:
         args: Arguments to parse; None takes the process's.
     """
     _silence_what_is_answered()
+    if os.getcwd() not in sys.path:  # class paths may name modules beside the configs
+        sys.path.append(os.getcwd())
     try:
         DynamicPOCLI(
             LightningModule,

@@ -28,9 +28,11 @@ def choose_seed(config: Namespace, folder: Path, resumes: bool) -> None:
         resumes: Whether a training run goes on from `ckpt_path`, with the seed that it began with.
 
     Raises:
-        InputError: Several processes would each choose another seed.
+        InputError: The seed is out of range, or several processes would each choose another one.
     """
     if not isinstance(config.seed_everything, bool):
+        if not 0 <= config.seed_everything < 2**32:
+            raise InputError(f"seed_everything={config.seed_everything} must lie in 0..{2**32 - 1}")
         return
     seed = _seed_of(resolve_checkpoint(config.ckpt_path, folder)) if resumes else None
     if seed is None:

@@ -4,8 +4,8 @@ The parser tries every alternative of a type and reports all failures. This chec
 name, so that it meets the setting that is wrong and no other.
 """
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -81,7 +81,8 @@ class SettingCheck:
             if plain in level.types:
                 self.setting(level, plain, value, (*path, name), append=plain != key)
             elif not level.is_group(key):
-                self.refuse_name(level, group, str(name), (*path, name), value)
+                inside, _, last = key.rpartition(".")
+                self.refuse_name(level, inside, last, (*path, name), value)
             elif isinstance(value, Mapping):
                 self.mapping(level, value, (*path, name), key)
             elif value is not None:
@@ -175,7 +176,7 @@ class SettingCheck:
         """Return the level of a named class, with those settings given before that it has too."""
         if isinstance(name, str) and name.endswith(CONFIG_ENDINGS):
             return OPAQUE
-        if not isinstance(name, str) or not name.replace(".", "_").isidentifier():
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
             settings = implicit_level(classes, keys)
             expects = f"a mapping of {', '.join(settings.types)}" if settings else one_class_of(classes)
             self.refuse(path, name, f"expected {expects}")
@@ -195,6 +196,9 @@ class SettingCheck:
 
 
 def implicit_level(classes: list[ClassType], keys: tuple[str, ...]) -> Level | None:
-    """Return the level of a class that needs no class path, as `LoRA`."""
-    plain = [known for known in classes if is_dataclass(known.base)]
-    return class_level(plain[0].base, plain[0].skip, keys) if plain else None
+    """Return the level of a class that needs no class path, as `LoRA`: it is the only one, with settings of its own."""
+    for known in classes:
+        level = class_level(known.base, known.skip, keys)
+        if level.types and not known.skip and not inspect.isabstract(known.base):
+            return level
+    return None

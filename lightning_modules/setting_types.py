@@ -127,22 +127,24 @@ def expected(typehint: Any, choices: Callable[[list[ClassType]], str]) -> str:
     if classes := class_types(typehint):
         said.append(choices(classes))
     for member in alternatives:
-        if member in _WORDS and not (member is Path and str in alternatives):
+        if (member is Path and str in alternatives) or (member is int and float in alternatives):
+            continue
+        if member in _WORDS:
             said.append(_WORDS[member])
         elif get_origin(member) in (list, tuple, set, Sequence, Iterable):
-            said.append(_list_in_words(member, choices))
+            said.append(_list_in_words(member, classes, choices))
         elif get_origin(member) is dict or member is dict:
             said.append("a mapping")
     said = list(dict.fromkeys(said))
     return " or ".join(sorted(said, key=lambda words: words == "null"))
 
 
-def _list_in_words(member: Any, choices: Callable[[list[ClassType]], str]) -> str:
+def _list_in_words(member: Any, said: list[ClassType], choices: Callable[[list[ClassType]], str]) -> str:
     parts = [part for part in get_args(member) if part is not Ellipsis]
     if get_origin(member) is tuple:
         return f"a list of {len(parts)} values"
-    if class_types(parts[0]):
-        return "a list of them"
+    if classes := class_types(parts[0]):
+        return "a list of them" if classes == said else f"a list, each of it {choices(classes)}"
     return f"a list of {_plural(expected(parts[0], choices))}"
 
 

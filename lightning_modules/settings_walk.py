@@ -27,6 +27,8 @@ def find_wrong_setting(parser: ArgumentParser, args: list[str]) -> None:
     Raises:
         InputError: The first setting that is wrong. Without it, nothing was found.
     """
+    if any(option.name in _CONFIG and "://" in (option.value or "") for option in read_options(args)):
+        return  # the parser reads remote files, the walk does not
     first = _Walk(parser, None)
     first.walk(args)
     _Walk(parser, first.root).walk(args)
@@ -82,14 +84,14 @@ class _Walk(SettingCheck):
             self.written = option
             if option.name in _CONFIG:
                 self._config(option)
-            elif not option.name.startswith("--"):
+            elif not option.name.startswith("--") or option.name == "--":
                 self._stray(option.name)
             elif option.name.removeprefix("--") not in _FLAGS:
                 key = option.name.removeprefix("--").removesuffix("+")
                 self._option(self.root, key.split("."), option)
 
     def _config(self, option: Option) -> None:
-        if option.value is None:
+        if not option.value:
             raise InputError(f"{option.name} needs a file behind it")
         config = read_config(option.value)
         self.written = config
@@ -119,7 +121,7 @@ class _Walk(SettingCheck):
         if rest and rest[0] != "help":
             self.refuse_name(level, group, rest[0], (), None)
         elif option.value is None:
-            self.refuse((), None, f"needs a value; its settings are {', '.join(level.names(group)[:3])} …")
+            self.refuse((), None, f"needs a value, a mapping of {', '.join(level.names(group)[:3])} …")
         elif isinstance(value := self._as_yaml(option.value), Mapping):
             self.mapping(level, value, (), group)
         elif not option.value.endswith(CONFIG_ENDINGS):
@@ -134,7 +136,7 @@ class _Walk(SettingCheck):
         elif rest not in ([], ["class_path"]):
             self._inner_option(level, key, rest, option)
         elif option.value is None:
-            self.refuse((), None, f"needs a value: expected {expected(typehint, one_class_of)}")
+            self.refuse((), None, f"needs a value, expected {expected(typehint, one_class_of)}")
         elif rest:
             level.given[key] = self.class_path(classes, option.value, level.given.get(key), keys, ())
         else:
