@@ -145,6 +145,8 @@ class SettingCheck:
         else:
             level = before if before is not None else implicit_level(classes, keys)
         if level is None:
+            for name in get_close_matches("class_path", map(str, value), n=1):
+                self.refuse((*path, name), value[name], "did you mean class_path?")
             self.refuse(path, dict(value), f"class_path is missing: expected {one_class_of(classes)}")
         if not isinstance(level, Level):
             return level

@@ -70,7 +70,11 @@ def shortened(value: Any) -> str:
     if isinstance(value, str):
         text = value
     else:
-        text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
+        text = (
+            yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+            .removesuffix("...\n")
+            .strip()
+        )
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
