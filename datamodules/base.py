@@ -18,10 +18,12 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from datamodules.batches import Batch, EpochRows
+from datamodules.data_record import DataRecord, DataSettings
 from datamodules.errors import InputError
 from datamodules.global_batch import GlobalBatch
 from datamodules.sampler import EvaluationSampler, TrainingSampler
 from datamodules.store import TokenStore, read_store, write_folder
+from datamodules.tokenization import tokenizer_fingerprint
 
 
 class StoredDataModule(pl.LightningDataModule):
@@ -60,8 +62,22 @@ class StoredDataModule(pl.LightningDataModule):
 
     @cached_property
     @abstractmethod
+    def settings(self) -> DataSettings:
+        """Everything that shapes the stored examples: the source's bytes and every setting."""
+
+    @cached_property
+    def record(self) -> DataRecord:
+        """What the stored examples are; `setup` has to run first."""
+        return DataRecord(self.settings, self._contents())
+
+    def _contents(self) -> dict[str, tuple[int, str]]:
+        """Return what a checkpoint tells of the data's content, see `DataRecord`."""
+        return {"tokens": (len(self.tokenizer), tokenizer_fingerprint(self.tokenizer))}
+
+    @property
     def fingerprint(self) -> str:
         """Identifies the stored examples: the source's bytes and every setting that shapes them."""
+        return self.settings.fingerprint
 
     @abstractmethod
     def _fetch(self) -> None:
@@ -247,13 +263,8 @@ class StoredDataModule(pl.LightningDataModule):
         return self.test_dataloader()
 
     def state_dict(self) -> dict[str, Any]:
-        """Says which data these are and how far into the epoch training is."""
-        state: dict[str, Any] = {
-            "fingerprint": self.fingerprint,
-            "epoch": 0,
-            "batches": 0,
-            **asdict(self.global_batch),
-        }
+        """Says how far into the epoch training is."""
+        state: dict[str, Any] = {"epoch": 0, "batches": 0, **asdict(self.global_batch)}
         if self.trainer is not None:
             epoch, batches = (
                 self.trainer.current_epoch,
@@ -268,13 +279,8 @@ class StoredDataModule(pl.LightningDataModule):
         """Goes on where a checkpoint stopped.
 
         Raises:
-            InputError: The checkpoint was trained on other data, or training would go on with other global batches.
+            InputError: Training would go on with other global batches.
         """
-        if state_dict["fingerprint"] != self.fingerprint:
-            raise InputError(
-                f"the checkpoint was made with data {state_dict['fingerprint']}, these are {self.fingerprint}: restore "
-                "the source and the data settings it was trained with"
-            )
         if self.trainer is not None and self.trainer.training:
             then = GlobalBatch(**{field.name: state_dict[field.name] for field in fields(GlobalBatch)})
             self._start = (state_dict["epoch"], self.global_batch.go_on_from(then, state_dict["batches"]))

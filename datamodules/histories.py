@@ -8,13 +8,14 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 
 from datamodules.catalogue import read_items
+from datamodules.data_record import DataRecord, DataSettings
 from datamodules.errors import InputError
 from datamodules.history_batches import HistoryCollate
 from datamodules.history_files import read_histories
 from datamodules.prompt_settings import PromptSettings
 from datamodules.sources.broken import BrokenRows
 from datamodules.title_trie import TitleTrie
-from datamodules.tokenization import load_tokenizer
+from datamodules.tokenization import load_tokenizer, tokenizer_fingerprint
 
 
 class HistoryDataModule(pl.LightningDataModule):
@@ -77,7 +78,7 @@ class HistoryDataModule(pl.LightningDataModule):
         if self._collate is not None:
             return
         histories, catalogue, trained = self._paths
-        prompts = PromptSettings.read(trained)
+        self._prompts = prompts = PromptSettings.read(trained)
         self.tokenizer = load_tokenizer(str(trained))
         self.items = read_items(catalogue, *self._fields)
         broken = BrokenRows(histories, self._skip)
@@ -87,6 +88,12 @@ class HistoryDataModule(pl.LightningDataModule):
         self._collate = HistoryCollate(self.tokenizer, self.items.titles, self.histories, prompts)
         self._collate.require_that_all_fit()
         self.trie = TitleTrie.of(self._collate.answers, self.items.titles)
+
+    @property
+    def record(self) -> DataRecord:
+        """What `trained` says of the data that the model was trained on."""
+        tokens = (len(self.tokenizer), tokenizer_fingerprint(self.tokenizer))
+        return DataRecord(DataSettings({}, self._prompts.named(), {}, {}, {}), {"tokens": tokens})
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Loads every user once over all ranks."""

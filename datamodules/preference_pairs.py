@@ -1,7 +1,5 @@
 """The LightningDataModule for preferences outside recommendation."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
@@ -19,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from datamodules.base import StoredDataModule
 from datamodules.batches import EpochBatches
+from datamodules.data_record import DataSettings
 from datamodules.errors import InputError
 from datamodules.examples import SPLITS
 from datamodules.preference_writer import PreferenceCollate, PreferenceWriter
@@ -80,16 +79,27 @@ class PreferencePairsDataModule(StoredDataModule):
         self._rows_per_chunk = rows_per_chunk
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Identifies the stored examples: the files' bytes and every setting that shapes them."""
-        settings = [
-            _BUILD_VERSION,
-            self.source.fingerprint(),
-            self._tokenizer_name,
-            self._max_length,
-            self._seed,
-        ]
-        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    def settings(self) -> DataSettings:
+        """Everything that shapes the stored examples: the files' bytes and every setting."""
+        source = self.source.settings()
+        learned_from = {
+            name: source.training[name] for name in ("data.source.train", "data.source.skip_broken_rows")
+        }
+        return DataSettings(
+            tokenizer={
+                "data.tokenizer": self._tokenizer_name,
+                **(learned_from if self._tokenizer_name is None else {}),
+            },
+            prompts={"data.max_length": self._max_length},
+            training={
+                "data.class_path": type(self).__name__,
+                **source.training,
+                "data.seed": self._seed,
+                "the version in which examples are built": _BUILD_VERSION,
+            },
+            validation={},
+            test=source.test,
+        )
 
     def _fetch(self) -> None:
         """Fetches nothing: the files are local."""

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -36,6 +37,15 @@ class PromptSettings:
         """
         templates = [Template.parse(text) for text in self.templates]
         return [template.as_chat(tokenizer) for template in templates] if self.chat else templates
+
+    def named(self) -> dict[str, Any]:
+        """Return the settings in plain types, named as on the command line."""
+        return {
+            "data.templates": list(self.templates),
+            "data.chat": self.chat,
+            "data.max_history": self.max_history,
+            "data.max_length": self.max_length,
+        }
 
     def write(self, folder: Path) -> None:
         """Writes `prompts.json`."""

@@ -1,6 +1,5 @@
 """The LightningDataModule for recommendation: from a source to packed batches."""
 
-import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from datamodules.base import StoredDataModule
 from datamodules.batches import Collate
 from datamodules.candidates import Candidates, Redrawn
 from datamodules.corpus import Corpus, ExampleRules
+from datamodules.data_record import DataSettings, content_digest
 from datamodules.draws import Stream, random_bits
 from datamodules.examples import SPLITS, Examples
 from datamodules.prompt_settings import PromptSettings
@@ -117,20 +117,37 @@ class RecommendationDataModule(StoredDataModule):
         self._responses: list[NDArray[np.int32]] = []
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Identifies the stored examples: the source's bytes and every setting that shapes them."""
-        settings = [
-            _BUILD_VERSION,
-            self.source.fingerprint(self.cache_dir),
-            self._tokenizer_name,
-            self._title_tokens,
-            [*self._templates, self._chat],
-            [self._rules.min_history, self._rules.max_history, self._num_candidates, self._max_length],
-            repr(self.candidates),
-            self.max_examples,
-            self._seed,
-        ]
-        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    def settings(self) -> DataSettings:
+        """Everything that shapes the stored examples: the source's bytes and every setting."""
+        source = self.source.settings(self.cache_dir)
+        # A learned tokenizer hangs on the catalogue, too, which is known when the examples are built.
+        learned = {"data.title_tokens": self._title_tokens, "data.templates": self._templates}
+        return DataSettings(
+            tokenizer={
+                "data.tokenizer": self._tokenizer_name,
+                **(learned if self._tokenizer_name is None else {}),
+            },
+            prompts=self.prompt_settings.named(),
+            training={
+                "data.class_path": type(self).__name__,
+                **source.training,
+                "data.min_history": self._rules.min_history,
+                "data.candidates": repr(self.candidates),
+                "data.num_candidates": self._num_candidates,
+                "data.seed": self._seed,
+                "the version in which examples are built": _BUILD_VERSION,
+            },
+            validation={"data.max_val_examples": self.max_examples["val"]},
+            test={"data.max_test_examples": self.max_examples["test"], **source.test},
+        )
+
+    def _contents(self) -> dict[str, tuple[int, str]]:
+        store = self.store
+        return {
+            **super()._contents(),
+            "items": (len(store.titles), content_digest(store.titles)),
+            "users": (len(store.users), content_digest(store.users)),
+        }
 
     @property
     def prompt_settings(self) -> PromptSettings:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
+from datamodules.data_record import DataRecord, differences
 from datamodules.errors import InputError
 from lightning_modules.checkpoint_files import read_whole
 from lightning_modules.language_model import Identity
@@ -63,6 +65,55 @@ def require_same_model(found: Identity, expected: Identity, where: str) -> None:
     if differences:
         raise InputError(
             f"{where} is of another model: {'; '.join(differences)}: use the settings it was trained with"
+        )
+
+
+def require_same_tokens(saved: Any, data: DataRecord, where: str) -> None:
+    """Refuse a stage 1 whose tokens mean something else, and tell of other differences in its data.
+
+    Args:
+        saved: The record in stage 1's checkpoint.
+        data: The data at hand.
+        where: The checkpoint, for errors.
+
+    Raises:
+        InputError: Stage 1 was trained with another tokenizer.
+    """
+    then = DataRecord.read(saved, where)
+    data.require_tokens(then, where)
+    if others := differences(then.settings.prompts, data.settings.prompts) + data.other_rows(then):
+        rank_zero_info(
+            f"{where} was trained on other data: {'; '.join(others)}: see that none of its training rows is evaluated "
+            "here"
+        )
+
+
+def require_trained_data(saved: Any, data: DataRecord, numbered: tuple[str, ...], stage: str) -> None:
+    """Refuse data that a checkpoint's weights cannot be used on, and tell of a difference in what is evaluated.
+
+    Training goes on with the same rows alone. Other rows may be validated, tested and predicted, where prompts and all
+    that the weights know by number are the same.
+
+    Args:
+        saved: The record in the checkpoint.
+        data: The data at hand.
+        numbered: What the weights know by number, see `TrainedRankingModule`.
+        stage: `fit`, `validate`, `test` or `predict`.
+
+    Raises:
+        InputError: It names the settings that differ.
+    """
+    then = DataRecord.read(saved, "the checkpoint")
+    if "tokens" in numbered:
+        data.require_tokens(then, "the checkpoint")
+    data.require_prompts(then, "the checkpoint")
+    if stage == "fit":
+        data.require_training_rows(then, "the checkpoint")
+    data.require_catalogue(then, numbered, "the checkpoint")
+    if others := data.other_rows(then, validation=stage == "validate"):
+        rank_zero_info(
+            f"{stage}: other data than the model was trained and validated on: {'; '.join(others)}: numbers are not "
+            "comparable with the run's own"
         )
 
 

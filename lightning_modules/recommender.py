@@ -32,6 +32,8 @@ class LanguageModelRecommender(TrainedRankingModule):
             about a third more time, the same gradients.
     """
 
+    numbered = ("tokens",)
+
     def __init__(
         self,
         language_model: LanguageModel,
@@ -115,6 +117,7 @@ class LanguageModelRecommender(TrainedRankingModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps trained weights only, and says of which model."""
+        super().on_save_checkpoint(checkpoint)
         # Not read off the module: a strategy that shards it gathers its state, on the first process alone.
         trained, state = trained_state(self), checkpoint["state_dict"]
         checkpoint["state_dict"] = {key: value for key, value in state.items() if key in trained}
@@ -126,5 +129,6 @@ class LanguageModelRecommender(TrainedRankingModule):
         Raises:
             InputError: It is of another model.
         """
+        super().on_load_checkpoint(checkpoint)
         require_same_model(checkpoint.get("language_model", {}), self._identity, "the checkpoint")
         require_same_weights(self, checkpoint["state_dict"], "the checkpoint")

@@ -1,5 +1,6 @@
 """A run's folder: its config's path under the outputs, and what Lightning leaves to be put there."""
 
+import re
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +19,16 @@ from lightning_modules.checkpoints import read_checkpoint
 
 CONFIGS = Path("configs")
 
-# Settings that change how fast a run is, not what it computes; the data module itself checks that a batch over all
-# processes stays as large as it was.
+# Settings that change how fast a run is or what is tested after it, not what it computes; the data module itself checks
+# that a batch over all processes stays as large as it was.
 _FREE = tuple(
     f"data.init_args.{name}"
-    for name in ("num_workers", "cache_dir", "eval_batch_size", "batch_size", "global_batch_size")
-)
+    for name in (
+        "num_workers", "cache_dir", "eval_batch_size", "batch_size", "global_batch_size", "rows_per_chunk",
+        "max_test_examples",
+    )
+)  # fmt: skip
+_TEST_FILE = re.compile(r"data\.init_args\.source\.(\w+\.)*test")
 
 
 def run_folder(config_files: list[str], outputs: Path) -> Path:
@@ -121,7 +126,7 @@ def require_same_config(path: str, config: dict[str, Any]) -> None:
     differences = [
         f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
         for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key) and not key.startswith(_FREE)
+        if then.get(key) != now.get(key) and not key.startswith(_FREE) and not _TEST_FILE.fullmatch(key)
     ]
     if differences:
         raise InputError(

@@ -8,9 +8,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from datamodules.base import StoredDataModule
 from datamodules.errors import InputError
 from lightning_modules.checkpoint_files import read_foreign
-from lightning_modules.checkpoints import read_checkpoint, require_same_model, require_same_weights
+from lightning_modules.checkpoints import (
+    read_checkpoint,
+    require_same_model,
+    require_same_tokens,
+    require_same_weights,
+)
 from lightning_modules.hand_over import base_of
 from lightning_modules.language_model import POLICY, Identity, LoRA
 from lightning_modules.recommender import LanguageModelRecommender
@@ -36,11 +42,14 @@ def starting_state(module: LanguageModelRecommender, identity: Identity, path: s
         All trained weights, named as in the module.
 
     Raises:
-        InputError: They are missing, broken or of another model.
+        InputError: They are missing, broken, of another model, or trained with another tokenizer.
     """
     if Path(path).is_dir():
         return _adapter_state(module, Path(path))
     checkpoint = read_checkpoint(path)
+    data = module.trainer.datamodule
+    if isinstance(data, StoredDataModule):
+        require_same_tokens(checkpoint.get("data"), data.record, path)
     require_same_model(checkpoint.get("language_model", {}), identity, path)
     require_same_weights(module, checkpoint["state_dict"], path)
     return checkpoint["state_dict"]

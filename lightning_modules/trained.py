@@ -1,11 +1,15 @@
 """What every ranking module that is trained shares: its optimiser and schedule come from the config."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from datamodules import HistoryDataModule
+from datamodules.base import StoredDataModule
+from lightning_modules.checkpoints import require_trained_data
 from lightning_modules.ranking import RankingModule
 
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -18,7 +22,12 @@ class TrainedRankingModule(RankingModule):
     Args:
         optimizer: Takes the trained parameters.
         lr_scheduler: Takes the optimiser and the number of steps; stepped after every optimiser step.
+
+    Attributes:
+        numbered: What of the data the weights know by number: `tokens`, `items`, `users`.
     """
+
+    numbered: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, optimizer: OptimizerFactory, lr_scheduler: SchedulerFactory | None = None) -> None:
         super().__init__()
@@ -32,3 +41,20 @@ class TrainedRankingModule(RankingModule):
             return optimizer
         scheduler = self._lr_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps which data the weights are trained on."""
+        data = self.trainer.datamodule
+        if isinstance(data, StoredDataModule):
+            checkpoint["data"] = data.record.plain()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Checks a checkpoint before Lightning loads it.
+
+        Raises:
+            InputError: Its weights were trained on data that mean something else to them, or training would go on with
+                other rows.
+        """
+        data, stage = self.trainer.datamodule, TrainerFn(self.trainer.state.fn)
+        if isinstance(data, StoredDataModule | HistoryDataModule):
+            require_trained_data(checkpoint.get("data"), data.record, self.numbered, stage.value)

@@ -3,14 +3,39 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules.corpus import Corpus, ExampleRules
+from datamodules.data_record import Settings, content_digest
 from datamodules.errors import InputError
 from datamodules.examples import build_examples
 from datamodules.filters import InteractionFilter, apply_filters
 from datamodules.interactions import Interactions
 from datamodules.negatives import SeenItems
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Everything that decides what a source brings, see `DataSettings`.
+
+    Attributes:
+        training: What shapes the rows of training, and may shape all others.
+        test: What shapes the rows of test alone.
+    """
+
+    training: Settings
+    test: Settings
+
+    @classmethod
+    def of(cls, training: Settings, test: Settings | None = None) -> "SourceSettings":
+        """Name settings of a source as on the command line."""
+        return cls(
+            *(
+                {f"data.source.{name}".rstrip("."): value for name, value in each.items()}
+                for each in (training, test or {})
+            )
+        )
 
 
 class Source(ABC):
@@ -24,8 +49,12 @@ class Source(ABC):
         """
 
     @abstractmethod
+    def settings(self, cache_dir: Path) -> SourceSettings:
+        """Everything that decides what `load` would return, the content of files included."""
+
     def fingerprint(self, cache_dir: Path) -> str:
         """Identifies the content that `load` would return."""
+        return content_digest([repr(self.settings(cache_dir))])
 
     @abstractmethod
     def load(self, cache_dir: Path, rules: ExampleRules) -> Corpus:
@@ -62,9 +91,15 @@ class InteractionSource(Source):
             InputError: A file is missing or broken.
         """
 
-    def fingerprint(self, cache_dir: Path) -> str:
-        """Identifies the log and the filters."""
-        return ":".join([self.content(cache_dir), *map(repr, self.filters)])
+    def settings(self, cache_dir: Path) -> SourceSettings:
+        """The log and the filters."""
+        return SourceSettings.of(
+            {
+                "class_path": type(self).__name__,
+                "": content_digest([self.content(cache_dir)]),
+                "filters": [repr(each) for each in self.filters],
+            }
+        )
 
     def load(self, cache_dir: Path, rules: ExampleRules) -> Corpus:
         """Filters the log and makes an example of every interaction with enough history."""

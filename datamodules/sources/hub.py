@@ -14,7 +14,7 @@ from huggingface_hub import hf_hub_download
 
 from datamodules.corpus import Corpus, ExampleRules
 from datamodules.errors import InputError
-from datamodules.sources.base import Source, sha256
+from datamodules.sources.base import Source, SourceSettings, sha256
 
 # What the archive modules raise for archives that are cut, damaged, encrypted or packed in a way they do not know.
 _UNPACKING_ERRORS = (
@@ -91,9 +91,9 @@ class HubSource(Source):
                 f"or fetch it elsewhere, put it into {self._folder} and use the reader alone"
             ) from error
 
-    def fingerprint(self, cache_dir: Path) -> str:
-        """Identifies what the reader reads: its files' bytes say it all."""
-        return self.reader.fingerprint(cache_dir)
+    def settings(self, cache_dir: Path) -> SourceSettings:
+        """What the reader says: its files' bytes say it all."""
+        return self.reader.settings(cache_dir)
 
     def load(self, cache_dir: Path, rules: ExampleRules) -> Corpus:
         """Reads with the reader."""

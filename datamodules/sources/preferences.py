@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from datamodules.sources.base import SourceSettings
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.json_rows import json_lines
 from datamodules.sources.splits import SplitFiles
@@ -50,9 +51,9 @@ class PreferenceFiles:
         self.files = SplitFiles(train, val, test, val_share)
         self._skip = skip_broken_rows
 
-    def fingerprint(self) -> str:
-        """Hashes the files."""
-        return f"{self.files.fingerprint()}:{self._skip}"
+    def settings(self) -> SourceSettings:
+        """Everything that decides what `read` returns."""
+        return self.files.settings(type(self).__name__, skip_broken_rows=self._skip)
 
     def read(self, report: dict[str, int | str]) -> Iterator[Preference]:
         """Streams all rows.

@@ -12,7 +12,7 @@ from datamodules.errors import InputError
 from datamodules.examples import SPLITS, Examples, Histories
 from datamodules.interactions import TitleIndex
 from datamodules.negatives import SeenItems
-from datamodules.sources.base import Source
+from datamodules.sources.base import Source, SourceSettings
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.json_rows import json_array
 from datamodules.sources.splits import TRAIN, VAL, SplitFiles
@@ -92,9 +92,9 @@ class SDPOSource(Source):
         self.files = SplitFiles(train, val, test, val_share)
         self._skip = skip_broken_rows
 
-    def fingerprint(self, cache_dir: Path) -> str:
-        """Hashes the files."""
-        return f"{self.files.fingerprint()}:last:{self._skip}"
+    def settings(self, cache_dir: Path) -> SourceSettings:
+        """Everything that decides what `load` returns."""
+        return self.files.settings(type(self).__name__, skip_broken_rows=self._skip)
 
     def load(self, cache_dir: Path, rules: ExampleRules) -> Corpus:
         """Reads the files; examples keep their order.

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.data_record import content_digest
 from datamodules.draws import Stream, uniforms
 from datamodules.examples import SPLITS
-from datamodules.sources.base import sha256
+from datamodules.sources.base import SourceSettings, sha256
 from datamodules.sources.chunks import require_file
 
 TRAIN, VAL, _ = range(len(SPLITS))
@@ -41,10 +43,22 @@ class SplitFiles:
             if path is not None:
                 yield split, Path(path)
 
-    def fingerprint(self) -> str:
-        """Identifies the files' content and their part."""
-        files = [f"{SPLITS[split]}={sha256(require_file(path))}" for split, path in self]
-        return ":".join([*files, "" if self.val else str(self.val_share)])
+    def settings(self, reader: str, **settings: Any) -> SourceSettings:
+        """Identify what is read from the files.
+
+        Args:
+            reader: Name of the class that reads them.
+            settings: Its settings, plain.
+        """
+        content = {SPLITS[split]: content_digest([sha256(require_file(path))]) for split, path in self}
+        training = {
+            "class_path": reader,
+            "train": content["train"],
+            "val": content.get("val"),
+            "val_share": None if self.val else self.val_share,
+            **settings,
+        }
+        return SourceSettings.of(training, {"test": content.get("test")})
 
     def split_at_random(
         self, of_file: NDArray[np.int8], ids: NDArray[np.int64], seed: int

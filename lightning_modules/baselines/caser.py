@@ -77,6 +77,8 @@ class Caser(SequentialRecommender):
         dropout: Of the convolutions' output; 0.5 in the paper.
     """
 
+    numbered = ("items", "users")
+
     def __init__(
         self,
         optimizer: OptimizerFactory,

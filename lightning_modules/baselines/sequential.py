@@ -57,6 +57,7 @@ class SequentialRecommender(TrainedRankingModule):
     drawn that a resumed run would have to draw again.
     """
 
+    numbered = ("items",)
     network: SequenceNetwork
 
     @abstractmethod
@@ -87,6 +88,7 @@ class SequentialRecommender(TrainedRankingModule):
         Raises:
             InputError: It is of another model.
         """
+        super().on_load_checkpoint(checkpoint)
         require_same_weights(self, checkpoint["state_dict"], "the checkpoint")
 
 

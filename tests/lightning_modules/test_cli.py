@@ -264,14 +264,6 @@ def test_a_checkpoint_of_another_model_is_refused(tiny_folder: Path, capsys) -> 
     assert "hidden_size is 32 there and 64 here" in fails(capsys, "fit", "large", larger)
 
 
-def test_a_checkpoint_of_other_data_is_refused(tiny_folder: Path, capsys) -> None:
-    run("fit", "d", config(tiny_folder))
-    other = config(tiny_folder)
-    other["data"]["init_args"]["seed"] = 1
-    line = fails(capsys, "test", "d", other, "--ckpt_path", "last")
-    assert "the checkpoint was made with data" in line
-
-
 def test_another_reference_is_refused(tiny_folder: Path, capsys) -> None:
     sft = run("fit", "sft", supervised(tiny_folder)) / "checkpoints/best.ckpt"
     settings = config(tiny_folder, init_from=str(sft))
