@@ -35,6 +35,7 @@ from callbacks.wandb_run import WandbRun
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
 from lightning_modules.argument_parser import RunArgumentParser
+from datamodules.yaml_keys import is_yaml, require_distinct_keys
 from lightning_modules.checkpoint_files import CheckpointFiles
 from lightning_modules.parser_errors import explain, innermost_message
 from lightning_modules.random_seed import choose_seed, order_seed
@@ -204,6 +205,7 @@ def main(args: ArgsType = None) -> None:
     if os.getcwd() not in sys.path:  # class paths may name modules beside the configs
         sys.path.append(os.getcwd())
     try:
+        _require_distinct_keys(args)
         DynamicPOCLI(
             LightningModule,
             LightningDataModule,
@@ -224,6 +226,17 @@ def main(args: ArgsType = None) -> None:
     finally:
         if wandb.run is not None:
             wandb.finish()
+
+
+def _require_distinct_keys(args: ArgsType) -> None:
+    """Checks the config files among the arguments; a key that stands twice would silently count once."""
+    given = sys.argv[1:] if args is None else args
+    if not isinstance(given, list):
+        return
+    for before, argument in zip(["", *given], given, strict=False):
+        path = Path(argument.rpartition("=")[2])
+        if is_yaml(path) or before == "--config":
+            require_distinct_keys(path)
 
 
 def _silence_what_is_answered() -> None:

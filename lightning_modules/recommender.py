@@ -1,6 +1,6 @@
 """What supervised and preference training share: a language model that ranks, its optimiser, its checkpoints."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from peft import PeftModel
@@ -32,7 +32,7 @@ class LanguageModelRecommender(TrainedRankingModule):
             about a third more time, the same gradients.
     """
 
-    numbered = ("tokens",)
+    numbered: ClassVar[tuple[str, ...]] = ("tokens",)
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from datamodules.errors import InputError
+from datamodules.yaml_keys import require_distinct_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +127,9 @@ def read_grid(path: Path) -> Grid:
     """Reads a grid.
 
     Raises:
-        InputError: The file is missing, or is no grid.
+        InputError: The file is missing, or is no grid; or it or a config that it names has a key twice.
     """
+    require_distinct_keys(path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Grid)
     try:
@@ -141,9 +143,15 @@ def read_grid(path: Path) -> Grid:
         parts = {name: Part(**part.as_dict()) for name, part in parsed.parts.items()}
         rules = {name: Rule(**rule) for name, rule in written.get("rules", {}).items()}
         read = {"supervised": supervised, "parts": parts, "rules": rules, "rates": parsed.rates}
-        return Grid(**(written | read))
+        grid = Grid(**(written | read))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: give a grid such as study/grid.yaml") from error
     except (ArgumentError, yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is no grid: {reason}: compare it with study/grid.yaml") from error
+    models = (*grid.supervised.values(), *grid.rules.values())
+    for config in {
+        name: None for configs in (grid.preference, *(each.configs for each in models)) for name in configs
+    }:
+        require_distinct_keys(Path(config))
+    return grid

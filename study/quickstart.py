@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from datamodules.errors import InputError
+from datamodules.yaml_keys import require_distinct_keys
 from study.stage import Stage
 from study.summary import RunSummary, read_run, table
 
@@ -45,6 +46,8 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run() -> None:
+    for name in NAMES:
+        require_distinct_keys(CONFIGS / f"{name}.yaml")
     for name in (*RULES, *STAGES):
         if stage(name).is_finished:
             print(f"{OUTPUTS / name} is finished", flush=True)

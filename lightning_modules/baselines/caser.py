@@ -3,6 +3,8 @@
 WSDM 2018, arXiv 1809.07426.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -77,7 +79,7 @@ class Caser(SequentialRecommender):
         dropout: Of the convolutions' output; 0.5 in the paper.
     """
 
-    numbered = ("items", "users")
+    numbered: ClassVar[tuple[str, ...]] = ("items", "users")
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """What the neural baselines share: item histories in, a softmax over the catalogue to train, candidates to rank."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class SequentialRecommender(TrainedRankingModule):
     drawn that a resumed run would have to draw again.
     """
 
-    numbered = ("items",)
+    numbered: ClassVar[tuple[str, ...]] = ("items",)
     network: SequenceNetwork
 
     @abstractmethod
