@@ -18,6 +18,7 @@ from callbacks.recommendation_writer import RecommendationWriter
 from callbacks.rng_state import RNGState
 from callbacks.throughput import Throughput
 from callbacks.training_metrics import TrainingMetrics
+from callbacks.validation_due import ValidationDue
 from callbacks.validation_line import ValidationLine
 from callbacks.whole_steps import WholeSteps
 
@@ -40,6 +41,7 @@ __all__ = [
     "RecommendationWriter",
     "Throughput",
     "TrainingMetrics",
+    "ValidationDue",
     "ValidationLine",
     "WholeSteps",
 ]

@@ -27,6 +27,7 @@ from callbacks import (
     RecommendationWriter,
     RNGState,
     TrainingMetrics,
+    ValidationDue,
     ValidationLine,
     WholeSteps,
 )
@@ -164,7 +165,15 @@ class DynamicPOCLI(LightningCLI):
             kwargs["logger"] = self._loggers(folder)
         recommends = isinstance(self.datamodule, HistoryDataModule)
         writer = RecommendationWriter(folder) if recommends else PredictionWriter(folder)
-        own = [WholeSteps(), FiniteLoss(), TrainingMetrics(), RNGState(), ValidationLine(), writer]
+        own = [
+            ValidationDue(),
+            WholeSteps(),
+            FiniteLoss(),
+            TrainingMetrics(),
+            RNGState(),
+            ValidationLine(),
+            writer,
+        ]
         if config["enable_progress_bar"] is not False:
             own.append(ProgressBar())
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]

@@ -37,6 +37,7 @@ def test_it_is_named_with_its_lines(tmp_path: Path, text: str, told: str) -> Non
         "a: &m {c: 1}\nb: {<<: *m, c: 2}\n",
         "a: [\n",
         "a\x00",
+        "a: some.yaml\n",
     ],
 )
 def test_what_has_none_passes(tmp_path: Path, text: str) -> None:

@@ -63,7 +63,7 @@ def test_a_run_goes_on_from_the_same_global_position_under_another_split(
 
 def test_the_product_is_printed_once(tiny_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = split(tiny_folder, 20)
-    settings["trainer"]["max_steps"] = 1
+    settings["trainer"] |= {"max_steps": 1, "limit_val_batches": 0}
     run("fit", "a", settings)
     printed = [line for line in caplog.messages if line.startswith("global batch")]
     assert printed == ["global batch 80 = 1 process × 20 prompts × 4 accumulated"]
@@ -84,7 +84,7 @@ def test_resuming_under_another_accumulation_is_refused(
     tiny_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = split(tiny_folder, 20, None)
-    settings["trainer"]["max_steps"] = 1
+    settings["trainer"] |= {"max_steps": 1, "limit_val_batches": 0}
     run("fit", "a", settings)
     resume = ("--ckpt_path", "last", "--trainer.accumulate_grad_batches", "2")
     line = fails(capsys, "a", settings, *resume)
