@@ -12,6 +12,7 @@ from wandb.sdk.wandb_run import Run
 
 from callbacks.line_logger import Line, LineLogger
 from callbacks.wandb_segments import STEP, logged_lines
+from datamodules.errors import InputError
 
 Mode = Literal["offline", "online", "disabled"]
 
@@ -70,6 +71,7 @@ class WandbRun(LineLogger):
     def _begin(self) -> Run:
         # Without it a run whose network went away would wait at its end for ever. The user's own setting goes first.
         os.environ.setdefault("WANDB_FINISH_TIMEOUT", "60")
+        silent = {} if "WANDB_SILENT" in os.environ else {"silent": True}
         try:
             if self._mode != "disabled":
                 _require_writable(Path(self._folder) / "wandb")
@@ -81,11 +83,13 @@ class WandbRun(LineLogger):
                 # W&B's service may have been started elsewhere, and would take a relative path from there.
                 dir=os.path.abspath(self._folder),
                 resume="allow" if self._mode == "online" else None,
-                settings=wandb.Settings(console="off", silent=True),
+                settings=wandb.Settings(console="off", **silent),
             )
         except Exception as error:  # of many kinds, and none of them a reason to lose a training
             wandb.teardown()  # its service would hold on to the run's id
             reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            if self._mode == "disabled":
+                raise InputError(f"W&B does not even start ({reason}): set wandb.mode to disabled") from error
             self._mode, what = _FALLBACK[self._mode]
             rank_zero_warn(f"W&B is not to be had ({reason}): {what}")
             return self._begin()

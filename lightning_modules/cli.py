@@ -5,9 +5,8 @@ import os
 import sys
 import warnings
 from argparse import ArgumentError
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import wandb
 from jsonargparse import Namespace
@@ -49,6 +48,7 @@ from lightning_modules.run_folder import (
     wandb_run_id,
 )
 from lightning_modules.settings_walk import find_null
+from lightning_modules.wandb_settings import WandbSettings, choose
 
 _TRAINER_DEFAULTS = {
     "max_epochs": -1,
@@ -58,22 +58,6 @@ _TRAINER_DEFAULTS = {
     # The data modules' samplers know the ranks; Lightning's would pad evaluation with duplicates.
     "use_distributed_sampler": False,
 }
-
-
-@dataclass
-class WandbSettings:
-    """Weights & Biases.
-
-    Attributes:
-        mode: `offline` keeps the run on disk (`wandb sync` uploads it, `wandb leet` shows it), `online` sends it,
-            `disabled` leaves metrics.csv alone.
-        project: Project name.
-        name: Run name; None takes the run's folder.
-    """
-
-    mode: Literal["offline", "online", "disabled"] = "offline"
-    project: str = "dynamicpo"
-    name: str | None = None
 
 
 class DynamicPOCLI(LightningCLI):
@@ -183,15 +167,17 @@ class DynamicPOCLI(LightningCLI):
 
     def _loggers(self, folder: str) -> list[Logger]:
         loggers: list[Logger] = [MetricsCSV(folder)]
-        settings: WandbSettings = self._get(self.config_init, "wandb")
         # A prediction logs nothing, and an empty offline segment would hide the training's from `wandb leet`.
-        if settings.mode != "disabled" and self.subcommand != "predict":
+        if self.subcommand == "predict":
+            return loggers
+        name = "-".join(Path(folder).parts[-2:])
+        settings = choose(self._get(self.config_init, "wandb"), os.environ, name)
+        if settings.mode != "disabled":
             new = self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None
             run_id = wandb_run_id(Path(folder), new)
             rank_zero_info(f"W&B run {run_id}, {settings.mode}: wandb leet {folder}/wandb shows it")
-            name = settings.name or "-".join(Path(folder).parts[-2:])
             training = self.subcommand == "fit"
-            loggers.append(WandbRun(folder, run_id, settings.mode, settings.project, name, training))
+            loggers.append(WandbRun(folder, run_id, settings.mode, settings.project, settings.name, training))
         return loggers
 
 
