@@ -104,12 +104,13 @@ class DataRecord:
         causes = differences(then.settings.tokenizer, self.settings.tokenizer)
         if not causes and self.has_other("items", then):
             causes = [_catalogues(then, self)]
-        learned = then.settings.tokenizer.get("data.tokenizer", "") is None
-        its = f"examples-{then.settings.fingerprint}/tokenizer in data.cache_dir, without title_tokens"
+        remedy = "restore that"
+        if then.settings.tokenizer.get("data.tokenizer", "") is None:  # learned, and kept with the examples
+            its = f"examples-{then.settings.fingerprint}/tokenizer in data.cache_dir"
+            remedy += f", or set data.tokenizer to {its} and data.title_tokens to false"
         raise InputError(
             f"{where} was trained with another tokenizer: {'; '.join(causes) or 'its files have changed'}: tokens "
-            "would mean something else to the model: set data.tokenizer to the one it was trained with"
-            + (f" ({its})" if learned else "")
+            f"would mean something else to the model: {remedy}"
         )
 
     def require_prompts(self, then: "DataRecord", where: str) -> None:
