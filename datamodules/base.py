@@ -51,6 +51,11 @@ class StoredDataModule(pl.LightningDataModule):
         super().__init__()
         if global_batch_size is not None and global_batch_size < 1:
             raise ValueError(f"global_batch_size={global_batch_size} must be at least 1")
+        for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
+            if size < 1:
+                raise ValueError(f"{name}={size} must be at least 1")
+        if num_workers < 0:
+            raise ValueError(f"num_workers={num_workers} must not be negative: 0 packs in the main process")
         self.batch_size = batch_size
         self.global_batch_size = global_batch_size
         self.eval_batch_size = eval_batch_size

@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks import (
@@ -39,6 +39,7 @@ from datamodules.yaml_keys import is_yaml, require_distinct_keys
 from lightning_modules.checkpoint_files import CheckpointFiles
 from lightning_modules.parser_errors import explain, innermost_message
 from lightning_modules.random_seed import choose_seed, order_seed
+from lightning_modules.idle_settings import require_effective
 from lightning_modules.run_folder import (
     RunRecord,
     require_same_config,
@@ -107,6 +108,7 @@ class DynamicPOCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
         config = self.config[self.subcommand]
+        require_effective(config.trainer, config.best_checkpoint)
         if self.subcommand != "fit":  # the state of a callback matters to training alone
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         own = _own_folder(config)
@@ -213,8 +215,8 @@ def main(args: ArgsType = None) -> None:
             parser_class=RunArgumentParser,
             args=args,
         )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (InputError, MisconfigurationException) as error:  # the latter's message may have several lines
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except SIGTERMException:  # outside of training there is nothing to save; Lightning would report success
         sys.exit(TERMINATED)

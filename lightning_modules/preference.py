@@ -74,6 +74,15 @@ class PreferenceModule(LanguageModelRecommender):
             self.reference = freeze_reference(self.policy)
         _turn_dropout_off(self)
 
+    def setup(self, stage: str) -> None:
+        """Refuse data without negatives, on which there is no preference.
+
+        Raises:
+            InputError: `num_negatives` is 0.
+        """
+        if stage == "fit" and getattr(self.trainer.datamodule, "num_negatives", None) == 0:
+            raise InputError("data.num_negatives is 0, which is for supervised training: set at least 1")
+
     def on_train_start(self) -> None:
         """With a cache, looks the reference up from now on."""
         if self.reference is not None and self.reference_cache is not None:
