@@ -99,12 +99,6 @@ class RecommendationDataModule(StoredDataModule):
             raise ValueError(
                 f"title_tokens is for a learned tokenizer and tokenizer={tokenizer!r} is given: drop one"
             )
-        for name, most in {
-            "max_val_examples": max_val_examples,
-            "max_test_examples": max_test_examples,
-        }.items():
-            if most is not None and most < 1:
-                raise ValueError(f"{name}={most} must be at least 1, or null for all")
         if rows_per_chunk < 1:
             raise ValueError(f"rows_per_chunk={rows_per_chunk} must be at least 1")
         self.source = source

@@ -108,7 +108,8 @@ class DynamicPOCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
         config = self.config[self.subcommand]
-        require_effective(config.trainer, config.best_checkpoint)
+        if self.subcommand == "fit":
+            require_effective(config.trainer, config.best_checkpoint)
         if self.subcommand != "fit":  # the state of a callback matters to training alone
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         own = _own_folder(config)

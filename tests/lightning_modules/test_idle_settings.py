@@ -60,7 +60,6 @@ def test_clipping_by_value_clips() -> None:
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
         ({"eval_batch_size": -1}, "eval_batch_size=-1 must be at least 1"),
         ({"num_workers": -1}, "num_workers=-1 must not be negative"),
-        ({"max_val_examples": 0}, "max_val_examples=0 must be at least 1, or null for all"),
     ],
 )
 def test_sizes_that_cannot_be(tiny_folder: Path, settings: dict[str, Any], told: str) -> None:
