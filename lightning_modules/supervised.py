@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from datamodules.batches import Batch
+from datamodules.errors import InputError
 from lightning_modules.language_model import LanguageModel, LoRA, causal_lm
 from lightning_modules.recommender import LanguageModelRecommender
 from lightning_modules.scoring import hidden_states, token_log_probs
@@ -40,6 +41,20 @@ class SupervisedModule(LanguageModelRecommender):
         if history_weight < 0:
             raise ValueError(f"history_weight={history_weight} must not be negative")
         self.history_weight = history_weight
+
+    def setup(self, stage: str) -> None:
+        """Refuse data with negatives, which would be learned as if they were answers.
+
+        Raises:
+            InputError: `num_negatives` is not 0.
+        """
+        negatives = getattr(self.trainer.datamodule, "num_negatives", 0)
+        if stage == "fit" and negatives != 0:
+            shown = "null, which takes all of them" if negatives is None else negatives
+            raise InputError(
+                f"data.num_negatives is {shown}: supervised training would learn negatives as if they were "
+                "answers: set 0"
+            )
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Computes the loss; also returns each answer's log-probability, [B, 1]."""

@@ -1,13 +1,17 @@
 """Settings that would do nothing, or break a run, are refused before anything is written."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 
 from datamodules import RecommendationDataModule
 from datamodules.errors import InputError
 from datamodules.sources import RecBoleSource
+from lightning_modules import PreferenceModule, SupervisedModule
 from lightning_modules.idle_settings import require_effective
 from tests.cli import config, run
 
@@ -65,6 +69,26 @@ def test_clipping_by_value_clips() -> None:
 def test_sizes_that_cannot_be(tiny_folder: Path, settings: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         RecommendationDataModule(RecBoleSource(str(tiny_folder)), **settings)
+
+
+@pytest.mark.parametrize(
+    ("module", "negatives", "told"),
+    [
+        (SupervisedModule, 5, "data.num_negatives is 5: supervised training would learn negatives"),
+        (SupervisedModule, None, "data.num_negatives is null, which takes all of them: supervised"),
+        (PreferenceModule, 0, "data.num_negatives is 0, which is for supervised training"),
+        (SupervisedModule, 0, None),
+        (PreferenceModule, None, None),
+    ],
+)
+def test_negatives_are_for_preferences(module: type, negatives: int | None, told: str | None) -> None:
+    """Supervised training sums over all responses of a batch; a preference needs one to be against."""
+    made = module.__new__(module)
+    pl.LightningModule.__init__(made)
+    made._trainer = SimpleNamespace(datamodule=SimpleNamespace(num_negatives=negatives))
+    made.setup("test")
+    with nullcontext() if told is None else pytest.raises(InputError, match=told):
+        made.setup("fit")
 
 
 def test_the_command_line_says_it_in_one_line(tiny_folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -18,7 +18,9 @@ from datamodules.sources import RecBoleSource, SDPOSource
 from datamodules.sources.preferences import PreferenceFiles
 from lightning_modules.baselines.caser import Caser
 from lightning_modules.baselines.sasrec import SASRec
+from lightning_modules.checkpoint_files import write_whole
 from lightning_modules.checkpoints import require_same_tokens, require_trained_data
+from lightning_modules.run_folder import require_same_config
 from tests.cli import config, run
 from tests.conftest import tiny_titles
 
@@ -75,6 +77,21 @@ def test_a_trained_model_is_tested_on_other_rows_and_goes_on_with_the_same(
         run("test", "t", settings, "--ckpt_path", "best", "--data.max_length", "256")
     line = "error: the checkpoint was trained on other prompts: data.max_length was 512 and is 256: use the settings"
     assert line in capsys.readouterr().err
+
+
+def test_a_resumed_run_may_have_another_test_file_and_sample(tmp_path: Path) -> None:
+    """Its config alone: here of a source behind another one, as `HubSource` has it."""
+
+    def asked(**files: str) -> dict[str, Any]:
+        reader = {"init_args": {"train": "a.json", "test": "b.json", **files}}
+        source = {"init_args": {"reader": reader}}
+        return {"data": {"init_args": {"source": source, "max_test_examples": 9 - len(files)}}}
+
+    path = tmp_path / "last.ckpt"
+    write_whole({"config": asked()}, path)
+    require_same_config(str(path), asked(test="c.json"))
+    with pytest.raises(InputError, match="reader.init_args.train was 'a.json' and is 'c.json': resume"):
+        require_same_config(str(path), asked(train="c.json"))
 
 
 @pytest.mark.parametrize(
