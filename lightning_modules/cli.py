@@ -51,7 +51,7 @@ from lightning_modules.run_folder import (
 from lightning_modules.settings_walk import find_null
 from lightning_modules.wandb_settings import WandbSettings, choose
 
-_TRAINER_DEFAULTS = {
+TRAINER_DEFAULTS = {
     "max_epochs": -1,
     "log_every_n_steps": 10,
     "num_sanity_val_steps": 0,
@@ -208,7 +208,7 @@ def main(args: ArgsType = None) -> None:
             LightningModule,
             LightningDataModule,
             save_config_callback=RunRecord,
-            trainer_defaults=_TRAINER_DEFAULTS,
+            trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=0,
             subclass_mode_model=True,
             subclass_mode_data=True,

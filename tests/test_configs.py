@@ -22,7 +22,7 @@ from datamodules.global_batch import GlobalBatch
 from datamodules.sources import SDPOSource
 from datamodules.tokenization import learn_tokenizer
 from lightning_modules import LoRA
-from lightning_modules.cli import DynamicPOCLI, main
+from lightning_modules.cli import TRAINER_DEFAULTS, DynamicPOCLI, main
 from tests.conftest import tiny_titles
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +121,7 @@ class Built(DynamicPOCLI):
             LightningModule,
             LightningDataModule,
             save_config_callback=None,
+            trainer_defaults=TRAINER_DEFAULTS,
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
