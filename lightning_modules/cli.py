@@ -34,12 +34,12 @@ from callbacks.termination import TERMINATED
 from callbacks.wandb_run import WandbRun
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
-from lightning_modules.argument_parser import RunArgumentParser
 from datamodules.yaml_keys import is_yaml, require_distinct_keys
+from lightning_modules.argument_parser import RunArgumentParser
 from lightning_modules.checkpoint_files import CheckpointFiles
+from lightning_modules.idle_settings import require_effective
 from lightning_modules.parser_errors import explain, innermost_message
 from lightning_modules.random_seed import choose_seed, order_seed
-from lightning_modules.idle_settings import require_effective
 from lightning_modules.run_folder import (
     RunRecord,
     require_same_config,
