@@ -1,26 +1,27 @@
-"""A run that would end before its first validation is refused at its start."""
+"""A run without an end is refused at its start, and one that ends before its first validation is told so."""
 
 import math
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, Timer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from datamodules.base import StoredDataModule
 from datamodules.errors import InputError
 
 
 class ValidationDue(pl.Callback):
-    """Refuse, before anything is written, to train without an end or without a validation.
+    """Refuse, before anything is written, to train without an end; warn of a run that ends before its first validation.
 
-    Without a validation there is no `best.ckpt`. `trainer.limit_val_batches: 0` asks for that; and where a time limit
-    or early stopping may end the run, nothing is certain.
+    Without a validation there is no `best.ckpt`: fine for a trial of a few steps, a surprise after hours. With
+    `trainer.limit_val_batches: 0` it is asked for; where a time limit or early stopping may end the run, it is uncertain.
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Compare the batch after which the first validation is due with the length of the run.
 
         Raises:
-            InputError: The run has no end, or no validation before it.
+            InputError: The run has no end, or validations are due after more batches than an epoch has.
         """
         data = trainer.datamodule
         ends_early = any(isinstance(callback, EarlyStopping | Timer) for callback in trainer.callbacks)
@@ -34,14 +35,19 @@ class ValidationDue(pl.Callback):
                 "one of them"
             )
         first = _first_validation(trainer, epoch)
-        if first > length and trainer.limit_val_batches != 0:
-            when = "never" if first == math.inf else f"after {first}"
+        if trainer.limit_val_batches == 0 or first <= length:
+            return
+        due = _told(trainer, "val_check_interval", "check_val_every_n_epoch")
+        if first == math.inf:
             raise InputError(
-                f"no validation would run, and there would be no best.ckpt: training ends after {length} batches "
-                f"({_told(trainer, 'max_steps', 'max_epochs')}, {epoch} batches an epoch), and the first validation is "
-                f"due {when} ({_told(trainer, 'val_check_interval', 'check_val_every_n_epoch')}): validate earlier, "
-                "train longer, or set trainer.limit_val_batches to 0"
+                f"no validation would ever run: an epoch has {epoch} batches ({due}): lower "
+                "trainer.val_check_interval, or set trainer.check_val_every_n_epoch to null, which counts batches over epochs"
             )
+        rank_zero_warn(
+            f"no validation will run, and there will be no best.ckpt: training ends after {length} batches "
+            f"({_told(trainer, 'max_steps', 'max_epochs')}, {epoch} batches an epoch), the first validation is due "
+            f"after {first} ({due})"
+        )
 
 
 def _batches_per_epoch(trainer: pl.Trainer, loaded: int) -> int:
