@@ -14,7 +14,7 @@ class ValidationDue(pl.Callback):
     """Refuse, before anything is written, to train without an end; warn of a run that ends before its first validation.
 
     Without a validation there is no `best.ckpt`: fine for a trial of a few steps, a surprise after hours. With
-    `trainer.limit_val_batches: 0` it is asked for; where a time limit or early stopping may end the run, it is uncertain.
+    `trainer.limit_val_batches: 0` it is asked for; a time limit or early stopping makes it uncertain.
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -41,7 +41,7 @@ class ValidationDue(pl.Callback):
         if first == math.inf:
             raise InputError(
                 f"no validation would ever run: an epoch has {epoch} batches ({due}): lower "
-                "trainer.val_check_interval, or set trainer.check_val_every_n_epoch to null, which counts batches over epochs"
+                "trainer.val_check_interval, or set trainer.check_val_every_n_epoch to null, to count over epochs"
             )
         rank_zero_warn(
             f"no validation will run, and there will be no best.ckpt: training ends after {length} batches "
