@@ -32,7 +32,10 @@ Where the settings are listed:
     configs/README.md                                    the configs that there are
 """
 
+import os
+import signal
 import sys
+from contextlib import suppress
 
 
 def asks_for_page(args: list[str]) -> bool:
@@ -45,8 +48,12 @@ def asks_for_page(args: list[str]) -> bool:
 
 if __name__ == "__main__":
     if asks_for_page(sys.argv[1:]):  # before torch is imported, which takes seconds
-        print(__doc__, file=sys.stdout if sys.argv[1:] else sys.stderr)
+        with suppress(BrokenPipeError):  # `| head` has read enough
+            print(__doc__, file=sys.stdout if sys.argv[1:] else sys.stderr, flush=True)
         sys.exit(0 if sys.argv[1:] else 2)
+    # The imports take seconds; Ctrl-C in them would print a traceback through torch's own.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
 
     from lightning_modules.cli import main
 

@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.window import StepCounter
 from datamodules.errors import InputError
 
@@ -51,6 +52,18 @@ class FiniteLoss(pl.Callback):
             return
         if not trainer.strategy.reduce(self._finite.int(), reduce_op="min").item():
             raise InputError(
-                f"the loss became NaN or infinite at or before step {trainer.global_step}: the checkpoints on disk are "
-                "from before it; resume from the last one with a lower learning rate or stronger gradient clipping"
+                f"the loss became NaN or infinite at or before step {trainer.global_step}: {_remedy(trainer)}"
             )
+
+
+def _remedy(trainer: pl.Trainer) -> str:
+    saved = any(
+        isinstance(callback, LastCheckpoint) and callback.can_be_resumed(trainer)
+        for callback in trainer.checkpoint_callbacks
+    )
+    # A resumed run keeps its learning rate; how gradients are clipped may change.
+    clipping = (
+        "the checkpoints on disk are from before it; go on from the last one with --ckpt_path last and a lower "
+        "trainer.gradient_clip_val, or "
+    )
+    return f"{clipping if saved else ''}start over with a lower learning rate"

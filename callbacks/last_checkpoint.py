@@ -8,15 +8,16 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from callbacks.termination import StopRequest, leave
 from datamodules.errors import InputError
-from lightning_modules.checkpoint_files import LAST, CheckpointFiles
+from lightning_modules.checkpoint_files import LAST, CheckpointFiles, can_be_resumed
 
 
 class LastCheckpoint(Checkpoint):
     """Keeps `last.ckpt` up to date, always whole, and the one before it as `previous.ckpt`.
 
     Where a validation follows a step, the checkpoint is written after it: Lightning skips that validation on resume,
-    and its line in the log and its best checkpoint would be missing. On SIGTERM or SIGUSR1 the step in hand and a
-    validation that is due are finished, `last.ckpt` is written, and the run ends with status 143.
+    and its line in the log and its best checkpoint would be missing. On Ctrl-C, when the terminal is closed, on SIGTERM
+    and on SIGUSR1 the step in hand and a validation that is due are finished, `last.ckpt` is written, and the run ends
+    with status 130, 129, 143 and 143.
 
     Args:
         dirpath: Folder of the checkpoints; the CLI sets the run's.
@@ -73,15 +74,15 @@ class LastCheckpoint(Checkpoint):
             raise self._unwritable(trainer)
 
     def _save_if_due(self, trainer: pl.Trainer) -> None:
-        stopping = self._stop.heard(trainer)
-        due = stopping or trainer.global_step % self.every_n_train_steps == 0
+        status = self._stop.heard(trainer)
+        due = status or trainer.global_step % self.every_n_train_steps == 0
         if due and trainer.global_step > self._saved:
             self._save(trainer)
-        if stopping:
+        if status:
             trainer.lightning_module.print(
-                f"asked to stop after step {trainer.global_step}: go on with --ckpt_path last"
+                f"asked to stop after step {trainer.global_step}: {self._way_on(trainer)}"
             )
-            leave(trainer)
+            leave(trainer, status)
 
     def _save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(Path(self._folder(trainer)) / LAST, weights_only=False)
@@ -103,8 +104,23 @@ class LastCheckpoint(Checkpoint):
     def _folder(self, trainer: pl.Trainer) -> str:
         return self.dirpath or trainer.default_root_dir
 
+    def can_be_resumed(self, trainer: pl.Trainer) -> bool:
+        """Returns whether `--ckpt_path last` finds a checkpoint of this run."""
+        return can_be_resumed(Path(self._folder(trainer)))
+
+    def _way_on(self, trainer: pl.Trainer) -> str:
+        if not self.can_be_resumed(trainer):
+            return "no checkpoint could be written, start over"
+        saved = (
+            ""
+            if self._saved == trainer.global_step
+            else f", from step {self._saved}, the last that could be saved"
+        )
+        return f"go on with --ckpt_path last{saved}"
+
     def _unwritable(self, trainer: pl.Trainer) -> InputError:
+        way_on = "go on with --ckpt_path last" if self.can_be_resumed(trainer) else "start over"
         return InputError(
             f"a checkpoint of step {trainer.global_step} cannot be written to {self._folder(trainer)}: free some space "
-            "there and go on with --ckpt_path last"
+            f"there and {way_on}"
         )

@@ -124,6 +124,15 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def can_be_resumed(folder: Path) -> bool:
+    """Returns whether `--ckpt_path last` finds a checkpoint.
+
+    Args:
+        folder: Of a run's checkpoints.
+    """
+    return (folder / LAST).is_file() or (folder / PREVIOUS).is_file()
+
+
 def set_aside(folder: Path, going_on_from: Path | None) -> None:
     """Moves checkpoints that are not of the run that begins to `FOLDER/earlier`, over those of a run before it.
 

@@ -30,14 +30,16 @@ from callbacks import (
     ValidationLine,
     WholeSteps,
 )
-from callbacks.termination import TERMINATED
+from callbacks.termination import TERMINATED, leaving_when_asked
 from callbacks.wandb_run import WandbRun
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
 from datamodules.yaml_keys import is_yaml, require_distinct_keys
 from lightning_modules.argument_parser import RunArgumentParser
-from lightning_modules.checkpoint_files import CheckpointFiles
+from lightning_modules.checkpoint_files import CheckpointFiles, can_be_resumed
 from lightning_modules.idle_settings import require_effective
+from lightning_modules.lost_process import tells_of_a_lost_process
+from lightning_modules.output_streams import outlive_readers
 from lightning_modules.parser_errors import explain, innermost_message
 from lightning_modules.random_seed import choose_seed, order_seed
 from lightning_modules.run_folder import (
@@ -168,6 +170,28 @@ class DynamicPOCLI(LightningCLI):
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
         return super().instantiate_trainer(**kwargs)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs it; says in one line that another process of the run is gone.
+
+        Raises:
+            SystemExit: Another process ended or cannot be reached.
+        """
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            if not tells_of_a_lost_process(error):
+                raise
+            print(f"error: {self._lost_process()}", file=sys.stderr)
+            sys.exit(1)
+
+    def _lost_process(self) -> str:
+        trainer = self.trainer
+        saved = self.subcommand == "fit" and can_be_resumed(Path(trainer.default_root_dir) / "checkpoints")
+        return (
+            f"process {trainer.global_rank} of {trainer.world_size}: another process of this run ended or cannot be "
+            f"reached: start all of them again, {'with --ckpt_path last' if saved else 'from the beginning'}"
+        )
+
     def _loggers(self, folder: str) -> list[Logger]:
         loggers: list[Logger] = [MetricsCSV(folder)]
         # A prediction logs nothing, and an empty offline segment would hide the training's from `wandb leet`.
@@ -200,30 +224,32 @@ def main(args: ArgsType = None) -> None:
         args: Arguments to parse; None takes the process's.
     """
     _silence_what_is_answered()
+    outlive_readers()
     if os.getcwd() not in sys.path:  # class paths may name modules beside the configs
         sys.path.append(os.getcwd())
-    try:
-        _require_distinct_keys(args)
-        DynamicPOCLI(
-            LightningModule,
-            LightningDataModule,
-            save_config_callback=RunRecord,
-            trainer_defaults=TRAINER_DEFAULTS,
-            seed_everything_default=0,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            parser_class=RunArgumentParser,
-            args=args,
-        )
-    except (InputError, MisconfigurationException) as error:  # the latter's message may have several lines
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except SIGTERMException:  # outside of training there is nothing to save; Lightning would report success
-        sys.exit(TERMINATED)
-    finally:
-        if wandb.run is not None:
-            wandb.finish()
+    with leaving_when_asked():
+        try:
+            _require_distinct_keys(args)
+            DynamicPOCLI(
+                LightningModule,
+                LightningDataModule,
+                save_config_callback=RunRecord,
+                trainer_defaults=TRAINER_DEFAULTS,
+                seed_everything_default=0,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                parser_class=RunArgumentParser,
+                args=args,
+            )
+        except (InputError, MisconfigurationException) as error:  # the latter's message may have several lines
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.exit(2)
+        except SIGTERMException:  # outside training there is nothing to save; Lightning would report success
+            sys.exit(TERMINATED)
+        finally:
+            if wandb.run is not None:
+                wandb.finish()
 
 
 def _require_distinct_keys(args: ArgsType) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.faults import faults, wandb_faults
+from tests.faults import endings, faults, wandb_faults
 from tests.faults.workload import Mode, Workload
 
 Fault = Callable[[Workload, str, Mode, np.random.Generator], int]
@@ -58,6 +58,9 @@ def plan(quick: bool) -> Iterator[tuple[str, Fault, Mode]]:
         ("SIGKILL before a checkpoint's rename", faults.killed_before_a_rename, 2),
         ("SIGTERM or SIGUSR1 at a random moment", faults.asked_to_stop, 4),
         ("SIGTERM or SIGUSR1 twice at a named point", faults.asked_twice_at_a_point, 2),
+        ("Ctrl-C at a random moment", endings.interrupted, 2),
+        ("Ctrl-C twice", endings.interrupted_twice, 2),
+        ("terminal closed at a random moment", endings.terminal_closed, 2),
         ("last checkpoint torn or changed", faults.last_checkpoint_damaged, 2),
         ("full disk, warn and stop", faults.no_room_on_the_disk, 1),
         ("other number of processes", faults.other_number_of_processes, 1),

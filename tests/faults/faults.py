@@ -16,7 +16,8 @@ from tests.faults.workload import EVERY_N_STEPS, MAX_STEPS, Mode, Workload, requ
 _POINTS = "tests.faults.points."
 
 
-def _fault(name: str, **arguments: Any) -> dict[str, Any]:
+def fault_at(name: str, **arguments: Any) -> dict[str, Any]:
+    """A class of `points` with its arguments, as a config names it."""
     return {"class_path": _POINTS + name, "init_args": arguments}
 
 
@@ -36,38 +37,42 @@ def _killed(
 
 
 def killed_at_a_random_moment(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
-    return _killed(load, name, mode, _fault("AtCall", count=int(rng.integers(1, load.calls(mode)))))
+    return _killed(load, name, mode, fault_at("AtCall", count=int(rng.integers(1, load.calls(mode)))))
 
 
 def killed_after_a_backward_pass(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
-    fault = _fault("AtPoint", event="backward", count=int(rng.integers(1, MAX_STEPS)))
+    fault = fault_at("AtPoint", event="backward", count=int(rng.integers(1, MAX_STEPS)))
     return _killed(load, name, mode, fault, rank=int(rng.integers(mode.processes)))
 
 
 def killed_in_validation(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
     event = "validation batch" if rng.integers(2) else "validation end"
-    return _killed(load, name, mode, _fault("AtPoint", event=event, count=int(rng.integers(1, 4))))
+    return _killed(load, name, mode, fault_at("AtPoint", event=event, count=int(rng.integers(1, 4))))
 
 
 def killed_while_writing_a_checkpoint(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
     """The kernel stops the write at a byte; three best and four last checkpoints are written at most."""
     size = (load.whole(mode) / "checkpoints/last.ckpt").stat().st_size
-    fault = _fault("InWrite", count=int(rng.integers(1, 6)), at_byte=int(rng.integers(1, size)))
+    fault = fault_at("InWrite", count=int(rng.integers(1, 6)), at_byte=int(rng.integers(1, size)))
     return _killed(load, name, mode, fault, number=signal.SIGXFSZ)
 
 
 def killed_before_a_rename(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
-    return _killed(load, name, mode, _fault("BeforeRename", count=int(rng.integers(1, 8))))
+    return _killed(load, name, mode, fault_at("BeforeRename", count=int(rng.integers(1, 8))))
 
 
 def one_of_two_dies(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
-    """The other one ends by itself, with an error and soon."""
+    """The other one ends by itself and soon, with one line that says how to go on, if there is a checkpoint."""
     mode, rank = replace(mode, processes=2), int(rng.integers(2))
-    fault = _fault("AtPoint", event="backward", count=int(rng.integers(1, MAX_STEPS)))
+    fault = fault_at("AtPoint", event="backward", count=int(rng.integers(1, MAX_STEPS)))
     ended = load.runner(mode).fit(name, load.settings(mode, fault, rank), alone=False)
     other = ended.statuses[1 - rank]
-    if ended.statuses[rank] != -signal.SIGKILL or other in (0, -signal.SIGKILL) or ended.seconds > 60:
+    if ended.statuses[rank] != -signal.SIGKILL or other != 1 or ended.seconds > 60:
         raise AssertionError(f"ended with {ended.statuses} after {ended.seconds:.0f} s")
+    said = (load.folder / name / f"output-{1 - rank}.txt").read_text()
+    way_on = "with --ckpt_path last" if saved_step(load.folder / name) else "from the beginning"
+    if "Traceback" in said or f"cannot be reached: start all of them again, {way_on}" not in said:
+        raise AssertionError(f"rank {1 - rank} said {said[-2000:]}")
     lost = lost_steps(load.folder / name)
     require(load.go_on(name, mode), [0, 0])
     load.require_same(name, mode)
@@ -79,20 +84,24 @@ def asked_to_stop(load: Workload, name: str, mode: Mode, rng: np.random.Generato
     number = int(rng.choice([signal.SIGTERM, signal.SIGUSR1]))
     # Steps of the last epoch's end are left alone: a run asked to stop as it finishes may finish.
     count = int(rng.integers(1, int(0.8 * load.calls(mode))))
-    return _asked(load, name, mode, _fault("AtCall", count=count, number=number), rank=0)
+    return saved_when_asked(load, name, mode, fault_at("AtCall", count=count, number=number), rank=0)
 
 
 def asked_twice_at_a_point(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
     """One rank, whichever, is asked and asked again: in the first step, in a validation, while a checkpoint is made."""
     event = str(rng.choice(["train batch", "backward", "validation batch", "checkpoint"]))
     number = int(rng.choice([signal.SIGTERM, signal.SIGUSR1]))
-    fault = _fault("AtPoint", event=event, count=int(rng.integers(1, 4)), number=number, times=2)
-    return _asked(load, name, mode, fault, rank=int(rng.integers(mode.processes)))
+    fault = fault_at("AtPoint", event=event, count=int(rng.integers(1, 4)), number=number, times=2)
+    return saved_when_asked(load, name, mode, fault, rank=int(rng.integers(mode.processes)))
 
 
-def _asked(load: Workload, name: str, mode: Mode, fault: dict[str, Any], rank: int) -> int:
-    ended = load.runner(mode).fit(name, load.settings(mode, fault, rank))
-    require(ended, [TERMINATED] + [0] * (mode.processes - 1))
+def saved_when_asked(
+    load: Workload, name: str, mode: Mode, fault: dict[str, Any], rank: int, status: int = TERMINATED
+) -> int:
+    """One rank is asked to stop: the run saves, says how it goes on and leaves with a status; nothing is lost."""
+    settings = load.settings(mode, fault, rank)
+    ended = load.runner(mode).fit(name, settings)
+    require(ended, [status] + [0] * (mode.processes - 1))
     lost = lost_steps(load.folder / name)
     if lost != 0 or "go on with --ckpt_path last" not in ended.output:
         raise AssertionError(f"lost {lost} steps: {ended.output[-2000:]}")
@@ -103,7 +112,7 @@ def _asked(load: Workload, name: str, mode: Mode, fault: dict[str, Any], rank: i
 
 def last_checkpoint_damaged(load: Workload, name: str, mode: Mode, rng: np.random.Generator) -> int:
     """Torn or with a bit turned, it gives way to the one before it, and that is said."""
-    event = _fault("AtPoint", event="backward", count=int(rng.integers(7, MAX_STEPS)))
+    event = fault_at("AtPoint", event="backward", count=int(rng.integers(7, MAX_STEPS)))
     require_killed = load.runner(mode).fit(name, load.settings(mode, event))
     assert require_killed.statuses[0] == -signal.SIGKILL
     last = load.folder / name / "checkpoints/last.ckpt"
@@ -127,7 +136,7 @@ def other_number_of_processes(load: Workload, name: str, mode: Mode, rng: np.ran
     """From one to two or back, the global batch kept: the same examples step by step, the same weights to 1e-5."""
     then = replace(mode, stage=2)
     now = replace(then, processes=3 - then.processes)
-    fault = _fault("AtPoint", event="backward", count=int(rng.integers(4, MAX_STEPS)))
+    fault = fault_at("AtPoint", event="backward", count=int(rng.integers(4, MAX_STEPS)))
     load.runner(then).fit(name, load.settings(then, fault))
     folder = load.folder / name
     lost, start = lost_steps(folder), saved_step(folder)

@@ -10,12 +10,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+# The environment variable that names the process of a run's terminal.
+TERMINAL = "FAULTS_TERMINAL"
+
 
 def hit(number: int) -> None:
     """Sends a signal to this very process; SIGKILL does not return.
 
     SIGKILL takes the children with it: W&B's writer is such a child, which would outlive the training, but not the
-    machine. Any other signal goes to the process group, as torchrun and `timeout` send it: to the loaders' workers too.
+    machine. SIGHUP comes from the terminal, which is closed, see `runs.Runner.fit`. Any other signal goes to the process group, as torchrun and `timeout` send it: to the loaders' workers too.
     Another process sends it, since a worker takes a SIGTERM from its parent for leave to end.
     """
     if number == signal.SIGKILL:
@@ -23,6 +26,11 @@ def hit(number: int) -> None:
             for child in children.read_text().split():
                 os.kill(int(child), signal.SIGKILL)
         os.kill(os.getpid(), number)
+    if number == signal.SIGHUP:
+        terminal = int(os.environ[TERMINAL])
+        os.kill(terminal, signal.SIGKILL)
+        os.waitpid(terminal, 0)  # then it is closed
+        return
     send = f"import os; os.killpg({os.getpgrp()}, {number})"
     subprocess.run([sys.executable, "-I", "-S", "-c", send], start_new_session=True, check=True)
 

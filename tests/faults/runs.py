@@ -7,10 +7,12 @@ environment, as torchrun does it.
 import contextlib
 import ctypes
 import faulthandler
+import fcntl
 import os
 import signal
 import socket
 import sys
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_modules.cli import main
+from tests.faults.points import TERMINAL
 
 # How often a second the processes are looked at.
 _LOOKS = 50
@@ -63,6 +66,7 @@ class Runner:
         *args: str,
         alone: bool = True,
         subcommand: str = "fit",
+        terminal: bool = False,
     ) -> Ended:
         """Runs `fit` with output folder `FOLDER/NAME`.
 
@@ -72,6 +76,8 @@ class Runner:
             args: More arguments.
             alone: Whether a machine dies whole: when one rank does, so do the others at once.
             subcommand: Or something else.
+            terminal: Whether every rank prints to a terminal of its own, which a fault can close; what it showed is the
+                output.
         """
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,18 +93,23 @@ class Runner:
         command += ["--trainer.strategy", "ddp" if self.processes > 1 else "auto", *args]
         port = _free_port()
         pids = [
-            _fork(lambda rank=rank: self._child(command, folder, rank, port))
+            _fork(lambda rank=rank: self._child(command, folder, rank, port, terminal))
             for rank in range(self.processes)
         ]
         ended = _wait(pids, alone)
         ended.output = (folder / "output-0.txt").read_text(errors="replace")
         return ended
 
-    def _child(self, command: list[str], folder: Path, rank: int, port: int) -> None:
+    def _child(self, command: list[str], folder: Path, rank: int, port: int, terminal: bool) -> None:
         os.chdir(folder)
         output = os.open(f"output-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        if terminal:
+            output = _terminal(output)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        # A suite in the background, or under nohup, ignores them.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         faulthandler.enable()  # SIGABRT prints where every thread is
         os.environ.update(self.environment)
         if self.processes > 1:
@@ -139,6 +150,30 @@ def _fork(body: Callable[[], None]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _terminal(output: int) -> int:
+    """Opens a terminal for this process, which leads a session; another process shows it and closes it when it ends.
+
+    Args:
+        output: File descriptor that gets what is printed.
+
+    Returns:
+        The terminal's own.
+    """
+    screen, terminal = os.openpty()
+    pid = os.fork()
+    if pid == 0:
+        os.close(terminal)
+        _die_with_the_parent()
+        with contextlib.suppress(OSError):  # the run has ended
+            while text := os.read(screen, 1 << 16):
+                os.write(output, text)
+        os._exit(0)
+    os.environ[TERMINAL] = str(pid)
+    os.close(screen)
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    return terminal
 
 
 def _die_with_the_parent() -> None:

@@ -124,15 +124,15 @@ def test_a_full_device_is_an_error_of_the_system(tmp_path: Path) -> None:
 class NoRoom(pl.Callback):
     """Puts a full device where checkpoints are written first."""
 
-    def __init__(self, until_step: int) -> None:
-        self._until_step = until_step
+    def __init__(self, until_step: int, from_step: int = 0) -> None:
+        self._full = range(from_step, until_step)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         folder = Path(trainer.default_root_dir) / "checkpoints"
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("last.tmp", "best.tmp"):
             (folder / name).unlink(missing_ok=True)
-            if trainer.global_step < self._until_step:
+            if trainer.global_step in self._full:
                 (folder / name).symlink_to("/dev/full")
 
 
@@ -157,4 +157,6 @@ def test_a_run_without_room(
     with pytest.raises(SystemExit) as caught, pytest.warns(UserWarning, match="No space left on device"):
         run("fit", "full", settings)
     assert caught.value.code == 2
-    assert "error: a checkpoint of step 3 cannot be written to outputs/tiny/full" in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert "error: a checkpoint of step 3 cannot be written to outputs/tiny/full" in line
+    assert "free some space there and start over" in line, "there is nothing to go on from"

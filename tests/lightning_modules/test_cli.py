@@ -300,9 +300,19 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tiny_
     settings["trainer"]["callbacks"] = [{"class_path": "tests.cli.BreakLoss", "init_args": {"after_step": 4}}]
     line = fails(capsys, "fit", "nan", settings)
     assert "the loss became NaN or infinite at or before step 6" in line
+    assert "the checkpoints on disk are from before it; go on from the last one with --ckpt_path last" in line
     checkpoint = torch.load("outputs/tiny/nan/checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 3
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_a_loss_that_is_no_number_before_any_checkpoint_cannot_be_gone_on_from(
+    tiny_folder: Path, capsys
+) -> None:
+    settings = config(tiny_folder)
+    settings["trainer"]["callbacks"] = [{"class_path": "tests.cli.BreakLoss", "init_args": {"after_step": 1}}]
+    line = fails(capsys, "fit", "nan", settings)
+    assert line.endswith("NaN or infinite at or before step 2: start over with a lower learning rate")
 
 
 def test_settings_that_cannot_be_are_one_line_and_write_nothing(tiny_folder: Path, capsys) -> None:
