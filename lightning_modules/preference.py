@@ -36,6 +36,7 @@ class PreferenceModule(LanguageModelRecommender):
         reference_cache: Folder that keeps reference log-probabilities, so that a sweep computes them once; None
             computes them at every step.
         gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
+        train_in_low_precision: Allow trained weights of fewer than 32 bits, see `LanguageModelRecommender`.
     """
 
     def __init__(
@@ -48,8 +49,11 @@ class PreferenceModule(LanguageModelRecommender):
         init_from: str | None = None,
         reference_cache: str | None = None,
         gradient_checkpointing: bool = False,
+        train_in_low_precision: bool = False,
     ) -> None:
-        super().__init__(language_model, optimizer, lr_scheduler, lora, gradient_checkpointing)
+        super().__init__(
+            language_model, optimizer, lr_scheduler, lora, gradient_checkpointing, train_in_low_precision
+        )
         self.objective = objective
         self.init_from = init_from
         self.reference_cache = reference_cache

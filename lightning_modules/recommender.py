@@ -17,7 +17,12 @@ from lightning_modules.generation import constrained_choice, greedy_tokens
 from lightning_modules.language_model import Identity, LanguageModel, LoRA, causal_lm
 from lightning_modules.recommending import best_items
 from lightning_modules.scoring import response_log_probs
-from lightning_modules.trained import OptimizerFactory, SchedulerFactory, TrainedRankingModule
+from lightning_modules.trained import (
+    OptimizerFactory,
+    SchedulerFactory,
+    TrainedRankingModule,
+    require_float32,
+)
 
 
 class LanguageModelRecommender(TrainedRankingModule):
@@ -30,6 +35,8 @@ class LanguageModelRecommender(TrainedRankingModule):
         lora: Adapters; None trains all weights.
         gradient_checkpointing: Keep a layer's input alone and compute the rest again in the backward pass: less memory,
             about a third more time, the same gradients.
+        train_in_low_precision: Allow trained weights of fewer than 32 bits, in which most updates at small learning
+            rates are rounded away, see `require_float32`.
     """
 
     numbered: ClassVar[tuple[str, ...]] = ("tokens",)
@@ -41,11 +48,13 @@ class LanguageModelRecommender(TrainedRankingModule):
         lr_scheduler: SchedulerFactory | None = None,
         lora: LoRA | None = None,
         gradient_checkpointing: bool = False,
+        train_in_low_precision: bool = False,
     ) -> None:
         super().__init__(optimizer, lr_scheduler)
         self.language_model = language_model
         self.lora = lora
         self.gradient_checkpointing = gradient_checkpointing
+        self.train_in_low_precision = train_in_low_precision
         self.policy: PreTrainedModel | PeftModel | None = None
         self._identity: Identity = {}
         # Frozen weights are not in a checkpoint; `require_same_weights` checks that all others are.
@@ -79,10 +88,22 @@ class LanguageModelRecommender(TrainedRankingModule):
         }
 
     def on_fit_start(self) -> None:
-        """Enters training mode: `from_pretrained` returns evaluation mode and Lightning would keep it."""
+        """Enters training mode: `from_pretrained` returns evaluation mode and Lightning would keep it.
+
+        Raises:
+            InputError: Trained weights have fewer than 32 bits, which `train_in_low_precision` does not allow.
+        """
+        if not self.train_in_low_precision:
+            require_float32(self, self._finer_weights())
         self.train()
         trained = sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
         rank_zero_info(f"training {trained:,} of {sum(p.numel() for p in self.parameters()):,} parameters")
+
+    def _finer_weights(self) -> str:
+        remedy = "set trainer.precision to bf16-mixed"
+        if self.lora is None and self._identity.get("dtype", "float32") != "float32":
+            remedy += " and language_model.dtype to float32, or train adapters (model.lora)"
+        return f"{remedy}; model.train_in_low_precision true trains them as they are"
 
     def score(self, batch: Batch) -> Tensor:
         """Computes log π(y | x) of every response under the policy, shape [B, R]."""

@@ -26,6 +26,7 @@ class SupervisedModule(LanguageModelRecommender):
         lora: Adapters; None trains all weights.
         history_weight: w; a model from scratch learns titles from it, a pretrained one hardly needs it.
         gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
+        train_in_low_precision: Allow trained weights of fewer than 32 bits, see `LanguageModelRecommender`.
     """
 
     def __init__(
@@ -36,8 +37,11 @@ class SupervisedModule(LanguageModelRecommender):
         lora: LoRA | None = None,
         history_weight: float = 0.0,
         gradient_checkpointing: bool = False,
+        train_in_low_precision: bool = False,
     ) -> None:
-        super().__init__(language_model, optimizer, lr_scheduler, lora, gradient_checkpointing)
+        super().__init__(
+            language_model, optimizer, lr_scheduler, lora, gradient_checkpointing, train_in_low_precision
+        )
         if history_weight < 0:
             raise ValueError(f"history_weight={history_weight} must not be negative")
         self.history_weight = history_weight

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from datamodules import HistoryDataModule
 from datamodules.base import StoredDataModule
+from datamodules.errors import InputError
 from lightning_modules.checkpoints import require_trained_data
 from lightning_modules.ranking import RankingModule
 
@@ -34,6 +36,10 @@ class TrainedRankingModule(RankingModule):
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
 
+    def on_fit_start(self) -> None:
+        """Refuses weights that are too coarse to be trained, see `require_float32`."""
+        require_float32(self, "set trainer.precision to 32-true or bf16-mixed")
+
     def configure_optimizers(self) -> Any:
         """Optimises the parameters that are trained; the schedule runs over all of the trainer's steps."""
         optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
@@ -58,3 +64,26 @@ class TrainedRankingModule(RankingModule):
         data, stage = self.trainer.datamodule, TrainerFn(self.trainer.state.fn)
         if isinstance(data, StoredDataModule | HistoryDataModule):
             require_trained_data(checkpoint.get("data"), data.record, self.numbered, stage.value)
+
+
+def require_float32(module: nn.Module, remedy: str) -> None:
+    """Refuses to train weights of fewer than 32 bits.
+
+    A step changes a weight by about the learning rate. In bfloat16 the next number above .02 is .02012, so that a change
+    of 1e-5 is rounded away, at every step again.
+
+    Args:
+        module: The module on its device, as the trainer's precision left it.
+        remedy: What to do instead.
+
+    Raises:
+        InputError: A trained weight has fewer than 32 bits.
+    """
+    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    coarse = [weight for weight in trained if weight.dtype.itemsize < 4]
+    if coarse:
+        dtypes = " and ".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in coarse}))
+        raise InputError(
+            f"{sum(weight.numel() for weight in coarse):,} of {sum(weight.numel() for weight in trained):,} trained "
+            f"weights are {dtypes}, which rounds most updates at small learning rates away: {remedy}"
+        )

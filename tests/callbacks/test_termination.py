@@ -153,7 +153,7 @@ def test_ctrl_c_while_everything_is_imported_prints_no_traceback(tmp_path: Path,
 
 @pytest.mark.slow
 def test_ctrl_c_under_torchrun_saves_once(tiny_folder: Path, tmp_path: Path) -> None:
-    """torchrun passes the signal of the terminal on to its processes, which are in sessions of their own."""
+    """It passes the signal of the terminal on to its processes, which are in sessions of their own."""
     settings = config(tiny_folder)
     settings["trainer"].update(max_steps=100_000, val_check_interval=100_000)
     settings["last_checkpoint"]["every_n_train_steps"] = 1

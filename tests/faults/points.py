@@ -18,7 +18,8 @@ def hit(number: int) -> None:
     """Sends a signal to this very process; SIGKILL does not return.
 
     SIGKILL takes the children with it: W&B's writer is such a child, which would outlive the training, but not the
-    machine. SIGHUP comes from the terminal, which is closed, see `runs.Runner.fit`. Any other signal goes to the process group, as torchrun and `timeout` send it: to the loaders' workers too.
+    machine. SIGHUP comes from the terminal, which is closed, see `runs.Runner.fit`. Any other signal goes to the
+    process group, as torchrun and `timeout` send it: to the loaders' workers too.
     Another process sends it, since a worker takes a SIGTERM from its parent for leave to end.
     """
     if number == signal.SIGKILL:
