@@ -7,18 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import ModelCheckpoint
+import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from peft import PeftModel
 
+from callbacks.best_checkpoint import BestCheckpoint
 from callbacks.model_card import CardFacts, model_card
+from datamodules.base import StoredDataModule
+from datamodules.batches import Batch
 from datamodules.errors import InputError
+from datamodules.packing import PackedBatch
 from datamodules.prompt_settings import PromptSettings
 from datamodules.recommendation import RecommendationDataModule
 from datamodules.store import replace_folder
 from datamodules.tokenization import save_tokenizer
 from lightning_modules.checkpoints import read_checkpoint, trained_state
+from lightning_modules.export_check import ExportCheck, loaded_adapter, loaded_model
 from lightning_modules.hand_over import (
+    State,
     base_of,
     require_portable,
     write_adapter,
@@ -31,6 +37,10 @@ from lightning_modules.sharded import require_whole_weights
 
 _PREFIX = "policy."
 
+# Examples that are scored to check an export.
+_NUM_CHECKED = 2
+_KEPT = "the run's weights are in its checkpoints; report it with the language model and the LoRA settings"
+
 
 class AdapterExport(pl.Callback):
     """Writes the trained weights when training has ended, into the run's folder.
@@ -40,7 +50,11 @@ class AdapterExport(pl.Callback):
     `prompts.json` (how the model is asked), and replaces what stood there in one step.
 
     The weights are those of the best checkpoint of this run; where it has none, those that training ended with. The
-    module in memory is not touched.
+    module in memory stays as it is.
+
+    What is written is loaded as others load it and scores two training examples. Where log-probabilities differ from
+    the run's by more than rounding, an error says so and an older export stays. The check holds the model in memory a
+    second time, on the CPU, where a trainer leaves its module; a quantised base is not loaded again.
 
     Args:
         merged: With LoRA, also write `model/`, with the adapter merged into its base.
@@ -85,19 +99,22 @@ class AdapterExport(pl.Callback):
         state = {name.removeprefix(_PREFIX): value for name, value in checkpoint["state_dict"].items()}
         folder, policy = Path(trainer.default_root_dir), pl_module.policy
         facts = self._facts(trainer, checkpoint, base_of(policy))
+        check = ExportCheck.of(policy, state, _few_examples(trainer.datamodule))
         if isinstance(policy, PeftModel):
-            base = facts.base or _written_base(policy, folder / "base")
-            model = pl_module.language_model
-            revision = model.revision if isinstance(model, PretrainedLM) else None
-            write = partial(write_adapter, policy, state, base, revision)
-            _write(folder / "adapter", write, replace(facts, base=base, is_adapter=True), trainer)
+            _export_adapter(trainer, pl_module, state, facts, check)
         if self.merged or not isinstance(policy, PeftModel):
-            _write(folder / "model", partial(write_model, policy, state), facts, trainer)
+            remedy = "leave merged out and export the adapter alone" if self.merged else _KEPT
+
+            def same(new: Path) -> float:
+                return check.require_same(folder / "model", loaded_model(new, check.dtype), remedy)
+
+            _write(folder / "model", partial(write_model, policy, state), facts, trainer, same)
 
     def _checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """Reads the best checkpoint of this run, or says of the weights in hand what it would."""
         for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and Path(callback.best_model_path).is_file():
+            # A ModelCheckpoint of the user's own keeps something else.
+            if isinstance(callback, BestCheckpoint) and Path(callback.best_model_path).is_file():
                 return read_checkpoint(callback.best_model_path)
         return {
             "state_dict": trained_state(pl_module),
@@ -122,13 +139,47 @@ def _prompts(data: pl.LightningDataModule) -> PromptSettings | None:
     return data.prompt_settings if isinstance(data, RecommendationDataModule) else None
 
 
-def _written_base(policy: PeftModel, folder: Path) -> str:
-    replace_folder(folder, lambda new: write_base(policy, new))
-    return str(folder.resolve())
+def _few_examples(data: StoredDataModule) -> PackedBatch:
+    rows = np.arange(min(_NUM_CHECKED, len(data.store.splits["train"])))
+    batch: Batch = next(iter(data.candidates_loader(rows, len(rows))))
+    return batch.packed
 
 
-def _write(folder: Path, write: Callable[[Path], None], facts: CardFacts, trainer: pl.Trainer) -> None:
-    """Puts weights, tokenizer, card and prompts into one folder."""
+def _export_adapter(
+    trainer: pl.Trainer, module: LanguageModelRecommender, state: State, facts: CardFacts, check: ExportCheck
+) -> None:
+    """Writes `adapter/`, and `base/` around it: both are replaced once the check has passed."""
+    folder, policy, model = Path(trainer.default_root_dir), module.policy, module.language_model
+    revision = model.revision if isinstance(model, PretrainedLM) else None
+    base = facts.base or str((folder / "base").resolve())
+    write = partial(write_adapter, policy, state, base, revision)
+
+    def export(base_now: str | Path) -> None:
+        def same(new: Path) -> float:
+            loaded = loaded_adapter(new, policy, base_now, revision)
+            return check.require_same(folder / "adapter", loaded, _KEPT)
+
+        _write(folder / "adapter", write, replace(facts, base=base, is_adapter=True), trainer, same)
+
+    def export_with_base(new: Path) -> None:
+        write_base(policy, new)
+        export(new)
+
+    if facts.base is None:
+        replace_folder(folder / "base", export_with_base)
+    else:
+        export(base)
+
+
+def _write(
+    folder: Path,
+    write: Callable[[Path], None],
+    facts: CardFacts,
+    trainer: pl.Trainer,
+    same: Callable[[Path], float],
+) -> None:
+    """Puts weights, tokenizer, card and prompts into one folder, which is the run's model as `same` finds."""
+    differences = []
 
     def fill(new: Path) -> None:
         write(new)
@@ -136,6 +187,9 @@ def _write(folder: Path, write: Callable[[Path], None], facts: CardFacts, traine
         model_card(facts).save(new / "README.md")
         if facts.prompts is not None:
             facts.prompts.write(new)
+        differences.append(same(new))
 
     replace_folder(folder, fill)
-    rank_zero_info(f"exported {folder}, of step {facts.step}")
+    rank_zero_info(
+        f"exported {folder}, of step {facts.step}; its log-probabilities are the run's to {differences[0]:.1g}"
+    )

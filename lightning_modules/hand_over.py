@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from datamodules.errors import InputError
@@ -69,10 +70,26 @@ def write_model(policy: PreTrainedModel | PeftModel, state: State, folder: Path)
             model, state_dict=dict(state), adapter_name=POLICY, save_embedding_layers=False
         )
         set_peft_model_state_dict(model, weights, adapter_name=POLICY)
+        _untie(causal_lm(model))
         model = model.merge_and_unload(adapter_names=[POLICY])
     else:
         model.load_state_dict(state, strict=False)
     model.save_pretrained(folder)
+
+
+def _untie(model: PreTrainedModel) -> None:
+    """Splits a weight that embeddings and vocabulary projection share, where an adapter changes one of them.
+
+    Merged into the shared weight, the change of one would change the other.
+    """
+    embeddings, projection = model.get_input_embeddings(), model.get_output_embeddings()
+    if not any(isinstance(layer, BaseTunerLayer) for layer in (embeddings, projection)):
+        return
+    embeddings, projection = (getattr(layer, "base_layer", layer) for layer in (embeddings, projection))
+    if projection.weight is embeddings.weight:
+        projection.weight = nn.Parameter(embeddings.weight.detach().clone(), requires_grad=False)
+        for config in (model.config, model.config.get_text_config()):
+            config.tie_word_embeddings = False
 
 
 def require_portable(

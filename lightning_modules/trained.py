@@ -69,7 +69,7 @@ class TrainedRankingModule(RankingModule):
 def require_float32(module: nn.Module, remedy: str) -> None:
     """Refuses to train weights of fewer than 32 bits.
 
-    A step changes a weight by about the learning rate. In bfloat16 the next number above .02 is .02012, so that a change
+    A step changes a weight by about the learning rate. In bfloat16 the next number above .02 is .02012, so a change
     of 1e-5 is rounded away, at every step again.
 
     Args:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -25,10 +26,13 @@ from callbacks.model_card import CardFacts, model_card
 from datamodules import RecommendationDataModule
 from datamodules.batches import Batch
 from datamodules.errors import InputError
+from datamodules.packing import pack
 from datamodules.prompt_settings import PromptSettings
 from datamodules.sources import RecBoleSource
-from lightning_modules import PretrainedLM
-from lightning_modules.hand_over import require_portable
+from lightning_modules import LoRA, PretrainedLM
+from lightning_modules.export_check import ExportCheck, loaded_adapter
+from lightning_modules.hand_over import require_portable, write_adapter
+from lightning_modules.language_model import causal_lm
 from tests.cli import config, run, supervised, weights
 
 
@@ -100,6 +104,87 @@ def test_a_whole_model_loads_in_plain_transformers_with_the_same_log_probs(tiny_
     assert not (folder / "adapter").exists()
 
 
+@pytest.mark.parametrize("targets", [["q_proj", "lm_head"], ["embed_tokens"]])
+def test_an_adapter_of_tied_embeddings_changes_one_of_them_when_merged(
+    tiny_folder: Path, targets: list[str]
+) -> None:
+    """The small model's vocabulary projection is its embeddings; in the written model they are two weights."""
+    lora = {"rank": 2, "dropout": 0.0, "target_modules": targets}
+    settings = exporting(config(tiny_folder, lora=lora), merged=True)
+    folder = run("fit", "tied", settings)
+    expected, batch = run_scores(folder, "tied", settings), first_batch(tiny_folder)
+    merged = AutoModelForCausalLM.from_pretrained(folder / "model")
+    torch.testing.assert_close(by_rank(plain_scores(merged, batch)), expected, rtol=0, atol=1e-5)
+    adapted = AutoPeftModelForCausalLM.from_pretrained(folder / "adapter")
+    torch.testing.assert_close(by_rank(plain_scores(adapted, batch)), expected, rtol=0, atol=1e-5)
+    with adapted.disable_adapter():
+        untrained = by_rank(plain_scores(adapted, batch))
+    assert (untrained - expected).abs().max() > 0.1, "the adapter does nothing, so that nothing was tested"
+
+
+def test_an_export_that_is_another_model_is_refused_and_the_old_one_stays(
+    tiny_folder: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merged without being untied, the projection's adapter changes the embeddings too."""
+    monkeypatch.setattr("lightning_modules.hand_over._untie", lambda model: None)
+    Path("outputs/tiny/other/model").mkdir(parents=True)
+    Path("outputs/tiny/other/model/old").touch()
+    settings = exporting(config(tiny_folder, lora={"rank": 2, "target_modules": ["lm_head"]}), merged=True)
+    with pytest.raises(SystemExit) as caught:
+        run("fit", "other", settings)
+    assert caught.value.code == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith(
+        "error: outputs/tiny/other/model is not exported, since its log-probabilities differ"
+    )
+    assert line.endswith("leave merged out and export the adapter alone")
+    assert [path.name for path in Path("outputs/tiny/other/model").iterdir()] == ["old"]
+    assert (Path("outputs/tiny/other/adapter") / "adapter_model.safetensors").is_file()
+
+
+def test_a_base_and_its_adapter_are_replaced_together_or_not_at_all(
+    tiny_folder: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter whose weights are written twice as large as they are."""
+    folder = run("fit", "pair", exporting(config(tiny_folder, lora={"rank": 2})))
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("[ab]*/*")}
+    assert before
+
+    def enlarged(*arguments: Any) -> None:
+        write_adapter(
+            *arguments[:1], {name: 2 * value for name, value in arguments[1].items()}, *arguments[2:]
+        )
+
+    monkeypatch.setattr("callbacks.adapter_export.write_adapter", enlarged)
+    with pytest.raises(SystemExit):
+        run("fit", "pair", exporting(config(tiny_folder, lora={"rank": 2})))
+    assert "outputs/tiny/pair/adapter is not exported, since its log-prob" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("[ab]*/*")} == before
+
+
+def test_a_quantised_base_is_not_loaded_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The written adapter is laid over the base in memory; afterwards the policy is what it was."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    policy = LoRA(rank=2).apply(LlamaForCausalLM(LlamaConfig(vocab_size=32, **sizes)))
+    causal_lm(policy).is_quantized = True  # as transformers marks a model that bitsandbytes has quantised
+    state = {
+        name: torch.randn_like(weight) for name, weight in policy.named_parameters() if weight.requires_grad
+    }
+    write_adapter(policy, state, "base", None, tmp_path)
+    tokens = np.arange(6, dtype=np.int32)
+    check = ExportCheck.of(policy, state, pack([tokens], [[tokens[:2], tokens[3:]]]))
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    assert check.require_same(tmp_path, loaded_adapter(tmp_path, policy, "nowhere", None), "") < 1e-6
+    after = policy.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert policy.active_adapter == "policy"
+    other = ExportCheck.of(policy, {name: value + 1 for name, value in state.items()}, check.packed)
+    with pytest.raises(InputError, match="log-probabilities differ from the run's by up to"):
+        other.require_same(tmp_path, loaded_adapter(tmp_path, policy, "nowhere", None), "")
+
+
 def test_the_layout_is_pefts_own(tiny_folder: Path) -> None:
     folder = run("fit", "lora", exporting(config(tiny_folder, lora={"rank": 2, "alpha": 7}))) / "adapter"
     assert {path.name for path in folder.iterdir()} == {
@@ -122,6 +207,8 @@ def test_the_best_weights_are_exported_and_those_at_the_end_where_there_are_none
     """The learning rate falls, so that the first validation is the best by it."""
     settings = exporting(config(tiny_folder))
     settings["best_checkpoint"] = {"monitor": "lr", "mode": "max"}
+    own = {"every_n_train_steps": 2, "save_top_k": -1}  # comes first, and keeps the last steps
+    settings["trainer"]["callbacks"].insert(0, {"class_path": "ModelCheckpoint", "init_args": own})
     folder = run("fit", "best", settings)
     best, last = (weights(folder / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
     name = "policy.model.layers.0.mlp.down_proj.weight"
