@@ -61,13 +61,15 @@ def _adapter_state(module: LanguageModelRecommender, folder: Path) -> dict[str, 
     settings = _settings(folder)
     _require_same_base(settings.get("base_model_name_or_path") or "", base_of(module.policy) or "", folder)
     require_same_model(_identity(settings), _wanted(module.lora), str(folder))
-    # PEFT leaves an adapter's name out of its file.
-    state = {
-        f"policy.{name.removesuffix('.weight')}.{POLICY}.weight": value
-        for name, value in _weights(folder).items()
-    }
+    state = {_name_here(name): value for name, value in _weights(folder).items()}
     require_same_weights(module, state, str(folder))
     return state
+
+
+def _name_here(name: str) -> str:
+    """Adds the adapter's name, which PEFT leaves out of its file; embeddings are adapted by bare parameters."""
+    layer = name.removesuffix(".weight")
+    return f"policy.{layer}.{POLICY}{'' if layer == name else '.weight'}"
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from datamodules.packing import pack
 from datamodules.prompt_settings import PromptSettings
 from datamodules.sources import RecBoleSource
 from lightning_modules import LoRA, PretrainedLM
-from lightning_modules.export_check import ExportCheck, loaded_adapter
+from lightning_modules.export_check import ExportCheck, loaded_adapter, loaded_model
 from lightning_modules.hand_over import require_portable, write_adapter
 from lightning_modules.language_model import causal_lm
 from tests.cli import config, run, supervised, weights
@@ -183,6 +183,21 @@ def test_a_quantised_base_is_not_loaded_again(monkeypatch: pytest.MonkeyPatch, t
     other = ExportCheck.of(policy, {name: value + 1 for name, value in state.items()}, check.packed)
     with pytest.raises(InputError, match="log-probabilities differ from the run's by up to"):
         other.require_same(tmp_path, loaded_adapter(tmp_path, policy, "nowhere", None), "")
+
+
+def test_flex_attention_is_left_for_the_check(tmp_path: Path) -> None:
+    """It is made for CUDA, and on a CPU it would be compiled first."""
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    policy = LlamaForCausalLM(
+        LlamaConfig(vocab_size=32, attn_implementation="flex_attention", **sizes)
+    ).train()
+    policy.save_pretrained(tmp_path)
+    tokens = np.arange(6, dtype=np.int32)
+    check = ExportCheck.of(policy, policy.state_dict(), pack([tokens], [[tokens[:2], tokens[3:]]]))
+    assert check.require_same(tmp_path, loaded_model(tmp_path, check.dtype), "") < 1e-6
+    assert policy.config._attn_implementation == "flex_attention"
+    assert policy.training
 
 
 def test_the_layout_is_pefts_own(tiny_folder: Path) -> None:

@@ -94,6 +94,20 @@ def test_an_own_export_is_such_an_adapter(tiny_folder: Path, adapter: Path) -> N
     assert recorded["base_model_name_or_path"] == str(Path("llama").resolve())
 
 
+def test_an_own_export_may_adapt_the_embeddings(tiny_folder: Path, adapter: Path) -> None:
+    exporting = settings(tiny_folder, target_modules=["q_proj", "embed_tokens"])
+    exporting["model"]["init_args"].update(init_from=None)
+    exporting["trainer"]["callbacks"] = [{"class_path": "callbacks.AdapterExport"}]
+    exported = run("fit", "first", exporting) / "adapter"
+    again = settings(tiny_folder, target_modules=["q_proj", "embed_tokens"])
+    again["model"]["init_args"]["init_from"] = str(exported)
+    first, second = (
+        weights(each / "checkpoints/last.ckpt") for each in (exported.parent, run("fit", "second", again))
+    )
+    assert any("lora_embedding_A" in name for name in first)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 @pytest.mark.parametrize(
     ("changes", "lora", "message"),
     [
