@@ -104,7 +104,9 @@ def test_a_whole_model_loads_in_plain_transformers_with_the_same_log_probs(tiny_
     assert not (folder / "adapter").exists()
 
 
-@pytest.mark.parametrize("targets", [["q_proj", "lm_head"], ["embed_tokens"]])
+@pytest.mark.parametrize(
+    "targets", [["q_proj", "lm_head"], pytest.param(["embed_tokens"], marks=pytest.mark.slow)]
+)
 def test_an_adapter_of_tied_embeddings_changes_one_of_them_when_merged(
     tiny_folder: Path, targets: list[str]
 ) -> None:

@@ -63,7 +63,13 @@ def status_of(subcommand: str, settings: dict[str, Any], *args: str) -> Any:
     return caught.value.code
 
 
-@pytest.mark.parametrize("number", STATUS)
+def slowly(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGHUP, slowly(signal.SIGTERM), slowly(signal.SIGUSR1)]
+)
 def test_the_step_in_hand_is_finished_and_saved(tiny_folder: Path, capsys, number: signal.Signals) -> None:
     """The request comes in the fourth step, after which no checkpoint would be due."""
     settings = signalled(config(tiny_folder), "on_before_optimizer_step", number, 4)
@@ -95,6 +101,7 @@ def test_going_on_is_not_advised_where_nothing_could_be_saved(tiny_folder: Path,
     assert "ckpt_path" not in captured.out + captured.err
 
 
+@pytest.mark.slow
 def test_a_later_step_that_could_not_be_saved_is_said(tiny_folder: Path, capsys) -> None:
     """Step 3 was saved before the device was full."""
     settings = signalled(config(tiny_folder), "on_before_optimizer_step", signal.SIGHUP, 5)
@@ -113,7 +120,8 @@ def test_a_later_step_that_could_not_be_saved_is_said(tiny_folder: Path, capsys)
 
 
 @pytest.mark.parametrize(
-    ("number", "hook"), [(signal.SIGINT, "setup"), (signal.SIGHUP, "on_fit_start"), (signal.SIGTERM, "setup")]
+    ("number", "hook"),
+    [(signal.SIGINT, "setup"), (signal.SIGHUP, "on_fit_start"), slowly(signal.SIGTERM, "setup")],
 )
 def test_before_training_there_is_nothing_to_save(
     tiny_folder: Path, capsys, number: signal.Signals, hook: str
@@ -127,7 +135,7 @@ def test_before_training_there_is_nothing_to_save(
 
 @pytest.mark.parametrize(
     ("subcommand", "number"),
-    [("test", signal.SIGINT), ("predict", signal.SIGHUP), ("validate", signal.SIGTERM)],
+    [slowly("test", signal.SIGINT), ("predict", signal.SIGINT), slowly("validate", signal.SIGTERM)],
 )
 def test_an_evaluation_ends_at_once(tiny_folder: Path, subcommand: str, number: signal.Signals) -> None:
     hook = {"test": "test", "predict": "predict", "validate": "validation"}[subcommand]

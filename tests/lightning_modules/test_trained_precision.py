@@ -52,7 +52,11 @@ def test_adapters_on_a_bfloat16_base_are_float32(tiny_folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("precision", "dtype", "lora"),
-    [("bf16-true", "bfloat16", None), ("bf16-true", "bfloat16", {"rank": 2}), ("16-true", "float16", None)],
+    [
+        ("bf16-true", "bfloat16", {"rank": 2}),
+        pytest.param("bf16-true", "bfloat16", None, marks=pytest.mark.slow),
+        pytest.param("16-true", "float16", None, marks=pytest.mark.slow),
+    ],
 )
 def test_a_precision_that_casts_the_weights_takes_a_yes(
     tiny_folder: Path, capsys, precision: str, dtype: str, lora: dict[str, int] | None
