@@ -242,7 +242,8 @@ def main(args: ArgsType = None) -> None:
                 parser_class=RunArgumentParser,
                 args=args,
             )
-        except (InputError, MisconfigurationException) as error:  # the latter's message may have several lines
+        except (InputError, MisconfigurationException) as error:
+            # Lightning writes several lines.
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             sys.exit(2)
         except SIGTERMException:  # outside training there is nothing to save; Lightning would report success
