@@ -26,7 +26,9 @@ MIN_HISTORY, MAX_HISTORY, NUM_CANDIDATES, SEED = 3, 10, 20, 0
 _SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 _SPLIT_WORDS |= {"dev": "val", "test": "test", "testing": "test"}
 _COLUMNS = (("user", "user_id"), ("item", "item_id"), ("time", "timestamp"), ("title",))
-_FORMATS = "*.json (S-DPO), *.jsonl (preferences), *.csv, *.parquet, a RecBole folder or an examples-* folder"
+_FORMATS = (
+    "*.json (S-DPO), *.jsonl (preferences), *.csv, *.tsv, *.parquet, a RecBole folder or an examples-* folder"
+)
 
 
 def read_audit_data(path: Path, skip_broken_rows: bool = False) -> AuditData:
@@ -34,7 +36,7 @@ def read_audit_data(path: Path, skip_broken_rows: bool = False) -> AuditData:
 
     Args:
         path: An S-DPO JSON file or a folder of them, a preference JSONL file or a folder of them, a table of
-            interactions (CSV, Parquet), a RecBole folder, or a folder of built examples.
+            interactions (CSV, TSV, Parquet), a RecBole folder, or a folder of built examples.
         skip_broken_rows: Skip and count rows that cannot be used instead of refusing the file.
 
     Raises:
@@ -62,8 +64,8 @@ def _read_file(path: Path, skip: bool) -> AuditData:
         return read_preferences({_split_of(path) or path.stem: path}, skip)
     if suffix == ".inter":
         return from_interactions(_recbole(path, skip))
-    if suffix in (".csv", ".parquet"):
-        return from_interactions(_table(path, skip))
+    if suffix in (".csv", ".tsv", ".parquet"):
+        return from_interactions(_table(path, "\t" if suffix == ".tsv" else ",", skip))
     raise InputError(f"{path}: the ending {suffix!r} is no format that is known: give {_FORMATS}")
 
 
@@ -157,7 +159,7 @@ def from_interactions(log: Interactions) -> AuditData:
         replace(whole.take(np.flatnonzero(examples.split == index)), name=name)
         for index, name in enumerate(SPLITS)
     )
-    return AuditData(splits, log.titles, skipped=sum(log.dropped.values()))
+    return AuditData(splits, log.titles, skipped=sum(log.dropped.values()), notes=log.notes)
 
 
 def _recbole(inter: Path, skip: bool) -> Interactions:
@@ -172,8 +174,8 @@ def _recbole(inter: Path, skip: bool) -> Interactions:
     return source.read(inter.parent)
 
 
-def _table(path: Path, skip: bool) -> Interactions:
-    names = column_names(path)
+def _table(path: Path, delimiter: str, skip: bool) -> Interactions:
+    names = column_names(path, delimiter)
     user, item, time, title = (
         next((name for name in known if name in names), known[0]) for known in _COLUMNS
     )
@@ -183,6 +185,7 @@ def _table(path: Path, skip: bool) -> Interactions:
         item_field=item,
         time_field=time,
         title_field=title,
+        delimiter=delimiter,
         skip_broken_rows=skip,
     )
     return source.read(path.parent)

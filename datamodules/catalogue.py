@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from datamodules.errors import InputError
 from datamodules.interactions import fold_title
@@ -65,23 +66,25 @@ class NamedItems:
         return item
 
 
-def read_items(path: Path, item_field: str, title_field: str, delimiter: str) -> NamedItems:
+def read_items(
+    path: Path, item_field: str, title_field: str, delimiter: str, quotes: bool | None = None
+) -> NamedItems:
     """Reads a catalogue from a CSV or Parquet table.
 
     Args:
         path: The table.
         item_field: The column by which histories name items; the title's own is allowed.
         title_field: The column with the title.
-        delimiter: What separates the fields of a CSV file.
+        delimiter: What separates the fields of a text file.
+        quotes: Whether quotes enclose its fields; None: unless the delimiter is a tab.
 
     Raises:
         InputError: The file or a column is missing, a row is broken, or two items are alike.
     """
     names: list[str] = []
     titles: list[str] = []
-    for chunk in table_chunks(
-        BrokenRows(path, skip=False), {ITEM: item_field, TITLE: title_field}, delimiter
-    ):
+    broken = BrokenRows(path, skip=False)
+    for chunk in table_chunks(broken, {ITEM: item_field, TITLE: title_field}, delimiter, quotes):
         for field in (ITEM, TITLE):
             empty = blank(chunk.columns[field])
             if empty.any():
@@ -89,4 +92,6 @@ def read_items(path: Path, item_field: str, title_field: str, delimiter: str) ->
                 raise InputError(f"{path}, {place}: an empty {field}, or one that is not UTF-8: mend the row")
         names += chunk.columns[ITEM].to_pylist()
         titles += chunk.columns[TITLE].to_pylist()
+    for note in broken.notes:
+        rank_zero_warn(note)
     return NamedItems(titles, None if item_field == title_field else names, str(path))

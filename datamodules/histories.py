@@ -14,6 +14,7 @@ from datamodules.history_batches import HistoryCollate
 from datamodules.history_files import read_histories
 from datamodules.prompt_settings import PromptSettings
 from datamodules.sources.broken import BrokenRows
+from datamodules.sources.delimited import require_delimiter
 from datamodules.title_trie import TitleTrie
 from datamodules.tokenization import load_tokenizer, tokenizer_fingerprint
 
@@ -28,7 +29,8 @@ class HistoryDataModule(pl.LightningDataModule):
         trained: A folder that `callbacks.AdapterExport` wrote: its tokenizer, and how the model was prompted.
         item_field: The catalogue's column by which histories name items; it may be the title's.
         title_field: The catalogue's column with the title.
-        delimiter: What separates the fields of a CSV file.
+        delimiter: What separates the fields of a text file, one character.
+        quotes: Whether double quotes enclose fields of a text file, as in CSV; None: unless the delimiter is a tab.
         num_recommendations: Most items per user.
         beam: Titles that are followed at a time in a search of the catalogue, at least `num_recommendations`; as many
             as there are items is exact.
@@ -45,6 +47,7 @@ class HistoryDataModule(pl.LightningDataModule):
         item_field: str = "item_id",
         title_field: str = "title",
         delimiter: str = ",",
+        quotes: bool | None = None,
         num_recommendations: int = 10,
         beam: int = 20,
         batch_size: int = 16,
@@ -58,7 +61,7 @@ class HistoryDataModule(pl.LightningDataModule):
         self.num_recommendations = num_recommendations
         self.beam = beam
         self._paths = (Path(histories), Path(catalogue), Path(trained))
-        self._fields = (item_field, title_field, delimiter)
+        self._fields = (item_field, title_field, require_delimiter(delimiter), quotes)
         self._batch_size = batch_size
         self._num_workers = num_workers
         self._skip = skip_broken_rows

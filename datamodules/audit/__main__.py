@@ -24,7 +24,9 @@ def main(args: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m datamodules.audit", description=__doc__)
     parser.add_argument(
-        "path", type=Path, help="S-DPO JSON, preference JSONL, CSV, Parquet, a RecBole or examples-* folder"
+        "path",
+        type=Path,
+        help="S-DPO JSON, preference JSONL, CSV, TSV, Parquet, a RecBole or examples-* folder",
     )
     parser.add_argument("--candidates", choices=("as_given", "reshuffled", "redrawn"), default="as_given")
     parser.add_argument("--seed", type=int, default=0, help="decides what is re-shuffled or re-drawn")

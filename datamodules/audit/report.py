@@ -49,7 +49,7 @@ class AuditReport:
 
     def text(self) -> str:
         """The report, many lines."""
-        lines = [_counts(self.data)]
+        lines = [_counts(self.data), *(f"note: {note}" for note in self.data.notes)]
         for stage in self.stages:
             lines += ["", *_stage_lines(stage)]
         lines += ["", "faulty rows", *map(_fault_line, self.faults)]

@@ -58,12 +58,14 @@ class AuditData:
         titles: Title of every item.
         ordered: Whether the model sees the list's order; preference files only say which response is better.
         skipped: Broken rows that were left out.
+        notes: What else reading them showed, a sentence each.
     """
 
     splits: tuple[AuditSplit, ...]
     titles: list[str]
     ordered: bool = True
     skipped: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

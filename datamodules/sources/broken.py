@@ -15,11 +15,13 @@ class BrokenRows:
 
     Attributes:
         count: Rows skipped so far.
+        notes: What else is to be said of the file, a sentence each.
     """
 
     def __init__(self, path: Path, skip: bool) -> None:
         self.path = path
         self.count = 0
+        self.notes: list[str] = []
         self._skip = skip
 
     def found(self, place: Callable[[], str], reason: Callable[[], str], count: int = 1) -> None:

@@ -12,9 +12,30 @@ from pyarrow import csv
 from datamodules.errors import InputError
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.chunks import Chunk, decoded, require_fields, require_file
+from datamodules.sources.quotations import check_quotations
 
 _BLOCK_BYTES = 1 << 22
+_TAB = "\t"
 _LONGEST_FIELD = (1 << 31) - 1  # the most that csv takes everywhere; unless told, it refuses 128 KiB
+
+
+def require_delimiter(delimiter: str) -> str:
+    """Return what can separate fields.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+        raise ValueError(
+            f"delimiter={delimiter!r} must be one ASCII character, neither a quote nor a line break: rewrite the file "
+            "with commas or tabs"
+        )
+    return delimiter
+
+
+def has_quoted_fields(delimiter: str, quotes: bool | None) -> bool:
+    """Return whether quotes enclose fields: what a setting says, and where it is None, unless tabs separate fields."""
+    return delimiter != _TAB if quotes is None else quotes
 
 
 class DelimitedText:
@@ -32,12 +53,12 @@ class DelimitedText:
         self._delimiter = delimiter
         self._quoted = quoted
 
-    def _lines(self, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
         """Yields every row that is not empty, with the line on which it begins; slow: for headers and errors."""
         quoting: Literal[0, 3] = line_csv.QUOTE_MINIMAL if self._quoted else line_csv.QUOTE_NONE
         line_csv.field_size_limit(_LONGEST_FIELD)
         with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = line_csv.reader(file, delimiter=self._delimiter, quoting=quoting, strict=strict)
+            reader = line_csv.reader(file, delimiter=self._delimiter, quoting=quoting)
             begin = 1
             for row in reader:
                 if row:
@@ -53,14 +74,16 @@ class DelimitedText:
 
         Args:
             columns: Name in the chunk to name in the header.
-            broken: Takes the rows that have more or fewer fields than the header.
+            broken: Takes the rows that have more or fewer fields than the header, and notes on quoted fields.
 
         Yields:
             Chunks with at least one row.
 
         Raises:
-            InputError: A column is absent, a row is broken, or the file cannot be parsed at all.
+            InputError: A column is absent, a row is broken, a quotation swallows rows, or the file cannot be parsed.
         """
+        if self._quoted:
+            broken.notes += check_quotations(self.path, self._delimiter)
         require_fields(self.path, columns.values(), self.header())
         misshapen: list[csv.InvalidRow] = []
         position = reported = 0
@@ -74,26 +97,8 @@ class DelimitedText:
                     yield Chunk(arrays, partial(self._place, misshapen, position))
                 position += batch.num_rows
             self._report(misshapen[reported:], broken)
-            self._require_closed_quotes()
         except pa.ArrowInvalid as error:
             raise InputError(f"{self.path}: {str(error).splitlines()[0]}: restore the file") from error
-
-    def _require_closed_quotes(self) -> None:
-        """Refuses a file that ends inside quotes, which Arrow takes for a value like any other."""
-        if not self._quoted or not self._has_odd_quotes():
-            return
-        line = 0
-        try:
-            for begin, _ in self._lines(strict=True):
-                line = begin
-        except line_csv.Error as error:
-            raise InputError(
-                f"{self.path}, after line {line}: {error} inside quotes: restore the file"
-            ) from error
-
-    def _has_odd_quotes(self) -> bool:
-        with self.path.open("rb") as file:
-            return sum(block.count(b'"') for block in iter(lambda: file.read(_BLOCK_BYTES), b"")) % 2 == 1
 
     def _reader(self, columns: list[str], misshapen: list[csv.InvalidRow]) -> csv.CSVStreamingReader:
         def skip(row: csv.InvalidRow) -> str:

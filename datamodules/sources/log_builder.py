@@ -116,6 +116,9 @@ def read_log(
     titles, title_of_item = merge_titles(items.titles)
     merged = len(items.titles) - len(titles)
     files = [each for each in (broken_items, broken) if each]
+    notes = [note for each in files for note in each.notes]
+    if merged:
+        notes.append(f"merged {merged} items into others of the same title")
     return Interactions(
         user=np.concatenate(parts[USER]),
         item=title_of_item[np.concatenate(parts[ITEM])],
@@ -123,7 +126,7 @@ def read_log(
         users=users.strings(),
         titles=titles,
         rating=np.concatenate(parts[RATING]) if parts[RATING] else None,
-        notes=(f"merged {merged} items into others of the same title",) if merged else (),
+        notes=tuple(notes),
         dropped={f"broken rows of {each.path.name}, skipped": each.count for each in files if each.count},
     )
 

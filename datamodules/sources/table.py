@@ -14,7 +14,7 @@ from datamodules.interactions import Interactions
 from datamodules.sources.base import InteractionSource, sha256
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.chunks import Chunk, decoded, require_fields, require_file
-from datamodules.sources.delimited import DelimitedText
+from datamodules.sources.delimited import DelimitedText, has_quoted_fields, require_delimiter
 from datamodules.sources.log_builder import ITEM, RATING, TIME, TITLE, USER, read_catalogue, read_log
 
 _PARQUET_MAGIC = b"PAR1"
@@ -22,7 +22,7 @@ _ROWS = 1 << 16
 
 
 class TableSource(InteractionSource):
-    """A table with a row per interaction; whether it is CSV or Parquet is told from its first bytes.
+    """A table with a row per interaction; whether it is text or Parquet is told from its first bytes.
 
     Args:
         path: The interactions.
@@ -32,7 +32,9 @@ class TableSource(InteractionSource):
         time_field: The column with the time: a number, or in Parquet a timestamp.
         title_field: The column with the title.
         rating_field: The column with the rating, for a filter; None reads none.
-        delimiter: What separates the fields of a CSV file.
+        delimiter: What separates the fields of a text file, one character.
+        quotes: Whether double quotes enclose fields of a text file, as in CSV; else they are part of the text. None:
+            unless the delimiter is a tab.
         filters: Applied to the log in their order.
         skip_broken_rows: Skip and count rows that cannot be used instead of refusing the file.
     """
@@ -47,6 +49,7 @@ class TableSource(InteractionSource):
         title_field: str = "title",
         rating_field: str | None = None,
         delimiter: str = ",",
+        quotes: bool | None = None,
         filters: list[InteractionFilter] | None = None,
         skip_broken_rows: bool = False,
     ) -> None:
@@ -56,7 +59,8 @@ class TableSource(InteractionSource):
         self._fields = {USER: user_field, ITEM: item_field, TIME: time_field, TITLE: title_field}
         if rating_field is not None:
             self._fields[RATING] = rating_field
-        self._delimiter = delimiter
+        self._delimiter = require_delimiter(delimiter)
+        self._quoted = has_quoted_fields(delimiter, quotes)
         self._skip = skip_broken_rows
 
     def __str__(self) -> str:
@@ -65,7 +69,7 @@ class TableSource(InteractionSource):
     def content(self, cache_dir: Path) -> str:
         """Hashes the files and how they are read."""
         files = [self.path] if self.catalogue is None else [self.path, self.catalogue]
-        settings = [*self._fields.values(), self._delimiter, str(self._skip)]
+        settings = [*self._fields.values(), self._delimiter, str(self._quoted), str(self._skip)]
         return ":".join([sha256(*map(require_file, files)), *settings])
 
     def read(self, cache_dir: Path) -> Interactions:
@@ -85,23 +89,32 @@ class TableSource(InteractionSource):
         return read_log(self._chunks(inter, fields), catalogue, inter, item)
 
     def _chunks(self, broken: BrokenRows, fields: dict[str, str]) -> Iterator[Chunk]:
-        return table_chunks(broken, fields, self._delimiter)
+        return table_chunks(broken, fields, self._delimiter, self._quoted)
 
 
-def table_chunks(broken: BrokenRows, fields: dict[str, str], delimiter: str) -> Iterator[Chunk]:
+def table_chunks(
+    broken: BrokenRows, fields: dict[str, str], delimiter: str, quotes: bool | None = None
+) -> Iterator[Chunk]:
     """Streams columns of a CSV or Parquet file.
 
     Args:
         broken: The file; takes the rows that cannot be used.
         fields: Name in the chunk to name of the column.
-        delimiter: What separates the fields of a CSV file.
+        delimiter: What separates the fields of a text file.
+        quotes: Whether quotes enclose its fields, see `has_quoted_fields`.
 
     Raises:
         InputError: The file or a column is missing, or the file is broken.
     """
     if is_parquet(broken.path):
         return _parquet(broken.path, fields)
-    return DelimitedText(broken.path, delimiter, quoted=True).chunks(fields, broken)
+    quoted = has_quoted_fields(delimiter, quotes)
+    text = DelimitedText(broken.path, delimiter, quoted)
+    if not quoted and (
+        enclosed := [name for name in text.header() if len(name) > 1 and name[0] == name[-1] == '"']
+    ):
+        raise InputError(f"{broken.path}: the header has {enclosed[0]} in quotes: set quotes: true")
+    return text.chunks(fields, broken)
 
 
 def is_parquet(path: Path) -> bool:
@@ -114,18 +127,18 @@ def is_parquet(path: Path) -> bool:
         return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
 
 
-def column_names(path: Path, delimiter: str = ",") -> list[str]:
+def column_names(path: Path, delimiter: str) -> list[str]:
     """Reads the names of a table's columns.
 
     Args:
         path: A CSV or Parquet file.
-        delimiter: What separates the fields of a CSV file.
+        delimiter: What separates the fields of a text file.
 
     Raises:
         InputError: The file is missing or broken.
     """
     if not is_parquet(path):
-        return DelimitedText(path, delimiter, quoted=True).header()
+        return DelimitedText(path, delimiter, has_quoted_fields(delimiter, None)).header()
     with broken_files_named(path), pq.ParquetFile(path) as file:
         return list(file.schema_arrow.names)
 

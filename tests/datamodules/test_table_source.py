@@ -159,14 +159,14 @@ def test_a_truncated_parquet_file_is_one_line(tmp_path: Path, keep: int) -> None
 
 
 def test_a_file_that_ends_inside_quotes_is_refused(tmp_path: Path) -> None:
-    """Cut anywhere inside the last title, which Arrow would take as it is; the row before begins on line 5."""
+    """Cut anywhere inside the last title, which Arrow would take as it is; its row begins on line 7."""
     path = write_csv(tmp_path)
     whole = path.read_bytes()
     for end in range(whole.index(b'"said') + 2, len(whole) - 2):
         if whole[:end].count(b'"') % 2 == 0:
             continue  # as if the title ended here: nobody can tell
         path.write_bytes(whole[:end])
-        with pytest.raises(InputError, match="log.csv, after line 5: unexpected end of data inside quotes"):
+        with pytest.raises(InputError, match="log.csv, line 7: a quote opens here and the file ends inside"):
             read(path)
 
 
@@ -235,6 +235,7 @@ def test_how_a_table_is_read_is_part_of_its_fingerprint(tmp_path: Path) -> None:
         {"skip_broken_rows": True},
         {"rating_field": "timestamp"},
         {"catalogue": str(path)},
+        {"quotes": False},
     ]
     prints = {TableSource(str(path), **each).fingerprint(tmp_path) for each in settings}
     assert len(prints) == len(settings)

@@ -1,0 +1,115 @@
+"""Quotes in tables: ordinary characters between tabs, around fields between commas, and never a row less in silence."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from datamodules import HistoryDataModule, InputError
+from datamodules.audit.__main__ import main as audit
+from datamodules.catalogue import read_items
+from datamodules.interactions import Interactions
+from datamodules.sources import TableSource
+
+OPEN, BALANCED = '"I was wrong, says mayor', '"We won": the final'
+
+
+def write(path: Path, titles: dict[int, str], delimiter: str = "\t", rows: int = 60) -> Path:
+    """Row n stands on line n + 2."""
+    lines = [delimiter.join(["user_id", "item_id", "timestamp", "title"])]
+    lines += [
+        delimiter.join([f"u{n % 6}", f"i{n}", str(n), titles.get(n, f"title {n}")]) for n in range(rows)
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def read(path: Path, **settings) -> Interactions:
+    return TableSource(str(path), **settings).read(path.parent)
+
+
+def test_between_tabs_a_quote_is_a_quote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many rows as csv reads with QUOTE_NONE, and every title as it stands; the audit reads the same."""
+    path = write(tmp_path / "log.tsv", {7: OPEN, 20: BALANCED, 30: '"', 40: '""'})
+    with path.open(newline="") as file:
+        wanted = [row[3] for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)][1:]
+    log = read(path, delimiter="\t")
+    assert [log.titles[item] for item in log.item] == wanted
+    assert len(wanted) == 60
+    assert log.notes == ()
+    assert audit([str(path)]) in (0, 1)
+    # Of each of 6 users' 10 items all but the first 3 are targets.
+    assert sum(map(int, re.findall(r"(\d+) (?:train|val|test)\b", capsys.readouterr().out))) == 42
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ",", ";", "|"])
+def test_a_quote_that_swallows_rows_is_refused_with_its_line(tmp_path: Path, delimiter: str) -> None:
+    """It opens in row 7, on line 9, and the next quote stands on line 22, before text or at the end of a title."""
+    titles = {7: '"I was wrong', 20: '"We won": the final'}
+    path = write(tmp_path / "log.txt", titles, delimiter)
+    with pytest.raises(
+        InputError, match="log.txt, line 9: a quote opens here, closes on line 22 and text follows"
+    ):
+        read(path, delimiter=delimiter, quotes=True)
+    write(path, {7: '"I was wrong'}, delimiter)
+    with pytest.raises(
+        InputError, match="log.txt, line 9: a quote opens here and the file ends inside quotes"
+    ):
+        read(path, delimiter=delimiter, quotes=True, skip_broken_rows=True)
+    assert len(read(path, delimiter=delimiter, quotes=False)) == 60
+    if delimiter == "\t":
+        assert len(read(path, delimiter=delimiter)) == 60
+    else:
+        with pytest.raises(InputError, match="set quotes: false"):
+            read(path, delimiter=delimiter)
+
+
+def test_rows_on_several_lines_are_said(tmp_path: Path) -> None:
+    """Well-formed, so it is what the file says: 58 rows, two of them on two lines, an empty line beside."""
+    path = write(tmp_path / "log.csv", {7: '"two\nlines"', 20: '"a ""b""\nc"'}, ",", rows=58)
+    path.write_text(path.read_text() + "\n")
+    log = read(path)
+    assert len(log) == 58
+    assert {"two lines", 'a "b" c'} <= set(log.titles)
+    assert log.notes == (
+        "log.csv has 58 rows on 60 lines: 2 of them hold line breaks in quotes, the first on line 9",
+    )
+
+
+def test_quotes_that_are_lost_are_said(tmp_path: Path) -> None:
+    log = read(
+        write(tmp_path / "log.csv", {7: BALANCED, 9: '"x" y', 20: 'a 5" disc', 30: '"Usual, The"'}, ",")
+    )
+    assert {"We won: the final", 'a 5" disc', "Usual, The"} <= set(log.titles)
+    (note,) = log.notes
+    assert note.startswith(
+        "log.csv has text behind a closing quote in 2 rows, which lose the quotes, the first on line 9"
+    )
+
+
+def test_a_header_in_quotes_between_tabs_names_the_setting(tmp_path: Path) -> None:
+    """As R writes tables."""
+    path = tmp_path / "log.tsv"
+    path.write_text('"user_id"\t"item_id"\t"timestamp"\t"title"\n"a"\t"1"\t1\t"x"\n')
+    with pytest.raises(InputError, match='log.tsv: the header has "user_id" in quotes: set quotes: true'):
+        read(path, delimiter="\t")
+    assert read(path, delimiter="\t", quotes=True).titles == ["x"]
+
+
+def test_a_catalogue_for_recommending_is_read_alike(tmp_path: Path) -> None:
+    path = write(tmp_path / "items.tsv", {7: OPEN, 20: BALANCED})
+    titles = read_items(path, "item_id", "title", "\t").titles
+    assert (len(titles), titles[7], titles[20]) == (60, OPEN, BALANCED)
+    with pytest.raises(InputError, match="items.tsv, line 9: a quote opens here"):
+        read_items(path, "item_id", "title", "\t", quotes=True)
+
+
+@pytest.mark.parametrize("delimiter", ["::", "", "é", '"', "\n"])
+def test_what_cannot_separate_fields_is_refused(delimiter: str) -> None:
+    for make in (
+        lambda: TableSource("x", delimiter=delimiter),
+        lambda: HistoryDataModule("h", "c", "t", delimiter=delimiter),
+    ):
+        with pytest.raises(ValueError, match="must be one ASCII character"):
+            make()
