@@ -15,9 +15,10 @@ from datamodules.interactions import Interactions
 from datamodules.negatives import SeenItems, UniformProposals, draw_candidates
 from datamodules.sources import PreferenceFiles, RecBoleSource, TableSource
 from datamodules.sources.broken import BrokenRows
+from datamodules.sources.history_split import SplitByTitles
 from datamodules.sources.json_rows import json_array
 from datamodules.sources.recbole import field_names
-from datamodules.sources.sdpo import ListedRow
+from datamodules.sources.sdpo import ListedRow, listed_titles
 from datamodules.sources.table import column_names
 
 # The defaults of RecommendationDataModule; a test compares them.
@@ -102,14 +103,17 @@ def read_sdpo(files: dict[str, Path], skip: bool) -> AuditData:
         InputError: A file is not such an array.
     """
     broken = {name: BrokenRows(path, skip) for name, path in files.items()}
-    data = encode({name: _listed_rows(each) for name, each in broken.items()}, same_title, ordered=True)
+    split = SplitByTitles(listed_titles(files.values()))
+    data = encode(
+        {name: _listed_rows(each, split) for name, each in broken.items()}, same_title, ordered=True
+    )
     return replace(data, skipped=sum(each.count for each in broken.values()))
 
 
-def _listed_rows(broken: BrokenRows) -> Iterator[Row]:
+def _listed_rows(broken: BrokenRows, split: SplitByTitles) -> Iterator[Row]:
     for line, value in json_array(broken):
         try:
-            row = ListedRow.parse(value)
+            row = ListedRow.parse(value, split)
         except ValueError as error:
             broken.at_line(line, str(error))
         else:

@@ -1,6 +1,7 @@
 """The JSON files of S-DPO, DynamicPO and LLaRA: examples that bring their candidates, without users or times."""
 
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,17 @@ from datamodules.interactions import TitleIndex
 from datamodules.negatives import SeenItems
 from datamodules.sources.base import Source, SourceSettings
 from datamodules.sources.broken import BrokenRows
+from datamodules.sources.history_split import (
+    SEPARATOR,
+    HistorySplit,
+    SplitByTitles,
+    TitlesNeeded,
+    split_plainly,
+)
 from datamodules.sources.json_rows import json_array
 from datamodules.sources.splits import TRAIN, VAL, SplitFiles
 
 _HISTORY, _LIST, _TARGET = "historyList", "itemList", "trueSelection"
-_SEPARATOR = "::"
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,12 @@ class ListedRow:
     target: str
 
     @classmethod
-    def parse(cls, value: Any) -> "ListedRow":
+    def parse(cls, value: Any, split: HistorySplit) -> "ListedRow":
         """Takes a JSON value apart.
+
+        Args:
+            value: The value.
+            split: Splits a history that is one string.
 
         Raises:
             ValueError: It is no such row; the message says what is wrong with it.
@@ -46,17 +57,12 @@ class ListedRow:
             raise ValueError(f"{str(value)[:40]!r} is not an object")
         if absent := [field for field in (_HISTORY, _LIST, _TARGET) if field not in value]:
             raise ValueError(f"no field {absent[0]!r} among {sorted(value)}")
-        history = _texts(_HISTORY, _as_list(value[_HISTORY]))
+        history = value[_HISTORY]
+        history = _texts(_HISTORY, split(history) if isinstance(history, str) else history)
         candidates = _texts(_LIST, value[_LIST])
         if not candidates:
             raise ValueError(f"{_LIST} is empty")
         return cls(history, candidates, *_texts(_TARGET, [value[_TARGET]]))
-
-
-def _as_list(history: Any) -> Any:
-    if not isinstance(history, str):
-        return history
-    return history.split(_SEPARATOR) if history else []
 
 
 def _texts(field: str, titles: Any) -> list[str]:
@@ -65,8 +71,30 @@ def _texts(field: str, titles: Any) -> list[str]:
     return titles
 
 
+def listed_titles(paths: Iterable[Path]) -> set[str]:
+    """Collect the titles of all candidate lists and targets.
+
+    Args:
+        paths: Files in the format; what they hold that is broken is passed over.
+
+    Raises:
+        InputError: A file is missing or no JSON array.
+    """
+    titles: set[str] = set()
+    for path in paths:
+        for _, value in json_array(BrokenRows(path, skip=True)):
+            if isinstance(value, dict):
+                listed = value.get(_LIST)
+                found = [*(listed if isinstance(listed, list) else []), value.get(_TARGET)]
+                titles.update(title for title in found if isinstance(title, str))
+    return titles
+
+
 class SDPOSource(Source):
     """Rows with `historyList` ("A::B" or a list), `itemList` and `trueSelection`; further fields are ignored.
+
+    Titles that hold colons themselves make "A::B" ambiguous: the titles of all lists and targets decide, and what they
+    leave open is a broken row.
 
     There are no users: every row is a user of its own, whose history and target are no negatives of theirs. Published
     lists give the target away (`python -m datamodules.audit`), which is why they are re-drawn unless the config
@@ -102,7 +130,13 @@ class SDPOSource(Source):
         Raises:
             InputError: A file is missing or broken, or a split is empty.
         """
-        rows = _Rows(rules)
+        try:
+            return self._read(rules, split_plainly)
+        except TitlesNeeded:  # which is rare, and collecting titles means reading everything twice
+            return self._read(rules, SplitByTitles(listed_titles(path for _, path in self.files)))
+
+    def _read(self, rules: ExampleRules, split_history: HistorySplit) -> Corpus:
+        rows = _Rows(rules, split_history)
         report: dict[str, int | str] = {}
         for split, path in self.files:
             broken = BrokenRows(path, self._skip)
@@ -115,8 +149,9 @@ class SDPOSource(Source):
 class _Rows:
     """Collects rows as integers."""
 
-    def __init__(self, rules: ExampleRules) -> None:
+    def __init__(self, rules: ExampleRules, split_history: HistorySplit) -> None:
         self._rules = rules
+        self._split_history = split_history
         self._index = TitleIndex()
         self._number = self._short = 0
         self._width = 0
@@ -129,7 +164,7 @@ class _Rows:
         for line, value in json_array(broken):
             known = self._index.mark()
             try:
-                self._add(split, path, line, *self._numbers(ListedRow.parse(value)))
+                self._add(split, path, line, *self._numbers(ListedRow.parse(value, self._split_history)))
             except ValueError as error:
                 self._index.forget_since(known)  # or items that are in no example could be drawn as negatives
                 broken.at_line(line, str(error))
@@ -170,6 +205,8 @@ class _Rows:
             raise ValueError(f"{field} holds {error}") from error
 
     def corpus(self, files: SplitFiles, report: dict[str, int | str]) -> Corpus:
+        if self._split_history is split_plainly and any(SEPARATOR in title for title in self._index.titles):
+            raise TitlesNeeded  # one of the histories may hold it, in pieces
         ids, target = np.array(self._id, dtype=np.int64), np.array(self._target, dtype=np.int32)
         split = files.split_at_end(np.array(self._split, dtype=np.int8))
         for index, path in [*files, (VAL, files.train)]:
