@@ -5,12 +5,13 @@ from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
@@ -20,15 +21,18 @@ from datamodules.batches import EpochBatches
 from datamodules.data_record import DataSettings
 from datamodules.errors import InputError
 from datamodules.examples import SPLITS
+from datamodules.preference_tokens import PreferenceEncoder
 from datamodules.preference_writer import PreferenceCollate, PreferenceWriter
 from datamodules.sampler import EqualWidthBatches
 from datamodules.sources.preferences import Preference, PreferenceFiles
 from datamodules.sources.splits import TRAIN
 from datamodules.store import SplitWriter, write_tokenizer
-from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer
+from datamodules.tokenization import learn_tokenizer, load_tokenizer
 
 # Part of the fingerprint of stored examples: raise it when the way they are built changes.
 _BUILD_VERSION = 1
+
+_MISPLACED = "rows that spell out special tokens"
 
 
 class PreferencePairsDataModule(StoredDataModule):
@@ -37,6 +41,10 @@ class PreferencePairsDataModule(StoredDataModule):
     Args:
         source: The files.
         tokenizer: Hub name or folder of the language model's tokenizer; None learns a word-level one from `train`.
+        special_tokens: What special tokens in the texts are: `text`, which is encoded as it stands, or `parse`d, as in
+            prompts that went through a chat template already. A response that ends in the tokenizer's EOS gets no
+            second one then, nor does a prompt a second BOS.
+        chat: Put the prompt into the tokenizer's chat template, as a user's turn.
         num_negatives: Most rejected responses per prompt in training, a fresh subset every epoch; None takes all, 0 is
             for supervised training.
         batch_size: Prompts per device and batch in training.
@@ -55,6 +63,8 @@ class PreferencePairsDataModule(StoredDataModule):
         self,
         source: PreferenceFiles,
         tokenizer: str | None = None,
+        special_tokens: Literal["parse", "text"] = "text",
+        chat: bool = False,
         num_negatives: int | None = None,
         batch_size: int = 32,
         eval_batch_size: int = 64,
@@ -74,6 +84,8 @@ class PreferencePairsDataModule(StoredDataModule):
         self.source = source
         self.num_negatives = num_negatives
         self._tokenizer_name = tokenizer
+        self._special_tokens = special_tokens
+        self._chat = chat
         self._max_length = max_length
         self._seed = seed
         self._rows_per_chunk = rows_per_chunk
@@ -90,7 +102,11 @@ class PreferencePairsDataModule(StoredDataModule):
                 "data.tokenizer": self._tokenizer_name,
                 **(learned_from if self._tokenizer_name is None else {}),
             },
-            prompts={"data.max_length": self._max_length},
+            prompts={
+                "data.max_length": self._max_length,
+                "data.special_tokens": self._special_tokens,
+                "data.chat": self._chat,
+            },
             training={
                 "data.class_path": type(self).__name__,
                 **source.training,
@@ -106,7 +122,8 @@ class PreferencePairsDataModule(StoredDataModule):
 
     def _build(self, folder: Path) -> dict[str, int | str]:
         tokenizer = self._make_tokenizer()
-        writer = PreferenceWriter(PieceEncoder(tokenizer), self._max_length)
+        encoder = PreferenceEncoder(tokenizer, self._special_tokens == "parse", self._chat)
+        writer = PreferenceWriter(encoder, self._max_length)
         report: dict[str, int | str] = {}
         with ExitStack() as stack:
             splits = [stack.enter_context(SplitWriter(folder, split)) for split in SPLITS]
@@ -122,8 +139,21 @@ class PreferencePairsDataModule(StoredDataModule):
         self._require_rows([split.rows for split in splits])
         report |= {f"{name} examples": split.rows for name, split in zip(SPLITS, splits, strict=True)}
         report["prompts cut to max_length"] = writer.cut
+        if writer.misplaced:
+            report[_MISPLACED] = f"{writer.misplaced}, first {writer.first_misplaced}"
         write_tokenizer(folder, tokenizer, report)
         return report
+
+    def setup(self, stage: str) -> None:
+        """Opens the stored examples, and warns of special tokens that are not what they seem."""
+        super().setup(stage)
+        if stage == "fit" and _MISPLACED in self.store.report:
+            remedy = "data.chat adds a chat template's own: set it to false for prompts that went through one"
+            if self._special_tokens == "text":
+                remedy = (
+                    "they are encoded as text: set data.special_tokens: parse if they are meant as tokens"
+                )
+            rank_zero_warn(f"{_MISPLACED}: {self.store.report[_MISPLACED]}; {remedy}")
 
     def _make_tokenizer(self) -> PreTrainedTokenizerBase:
         if self._tokenizer_name is not None:

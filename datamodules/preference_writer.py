@@ -11,9 +11,10 @@ from datamodules.batches import Batch, Row
 from datamodules.draws import Stream, uniforms
 from datamodules.errors import InputError
 from datamodules.packing import pack
+from datamodules.preference_tokens import PreferenceEncoder
 from datamodules.ragged import Ragged, list_array
 from datamodules.sources.preferences import Preference
-from datamodules.tokenization import PieceEncoder
+from datamodules.tokenization import distinct
 
 
 class PreferenceWriter:
@@ -21,17 +22,21 @@ class PreferenceWriter:
 
     Args:
         encoder: Encodes texts.
-        max_length: Most tokens of a prompt with its longest response; a prompt loses its oldest tokens.
+        max_length: Most tokens of a prompt with its longest response; a prompt loses its oldest tokens behind its head.
 
     Attributes:
         cut: Prompts that lost tokens.
+        misplaced: Rows with a special token where there should be none, see `PreferenceEncoder.misplaced`.
+        first_misplaced: The token, and where the first of these rows stands.
         responses: Responses written so far; the next one's number.
     """
 
-    def __init__(self, encoder: PieceEncoder, max_length: int) -> None:
+    def __init__(self, encoder: PreferenceEncoder, max_length: int) -> None:
         self._encoder = encoder
         self._max_length = max_length
         self.cut = 0
+        self.misplaced = 0
+        self.first_misplaced = ""
         self.responses = 0
 
     def table(self, rows: Sequence[Preference]) -> pa.Table:
@@ -41,18 +46,21 @@ class PreferenceWriter:
         chosen one first), `lengths` (tokens of each), `first_item` (number of the chosen one; the others follow).
 
         Raises:
-            InputError: The longest response leaves no room for a prompt.
+            InputError: The longest response leaves no room for a prompt, or two responses are the same.
         """
+        self._count_misplaced(rows)
         counts = np.array([len(row.responses) for row in rows])
         begin = np.cumsum(counts) - counts
-        responses, of_response = self._encoder.distinct([text for row in rows for text in row.responses])
-        openings, of_prompt = self._encoder.distinct([row.prompt for row in rows], opening=True)
+        responses, of_response = distinct(self._encoder.responses, self._endings(rows))
+        prompts, of_prompt = distinct(self._encoder.prompts, [row.prompt for row in rows])
+        heads, bodies = zip(*prompts, strict=True)
+        pieces = Ragged.of([*responses, *bodies, *heads, [self._encoder.eos]])
         of_prompt += len(responses)
-        pieces = Ragged.of([*responses, *openings, self._encoder.bos, [self._encoder.eos]])
+        of_head = of_prompt + len(bodies)
         answers, lengths = pieces.joined(_pairs(of_response, -1))
-        kept = self._kept(rows, pieces.lengths[of_prompt], np.maximum.reduceat(lengths, begin))
-        bos = np.full(len(rows), len(self._encoder.bos))
-        prompts = pieces.joined(_pairs(-2, of_prompt), np.stack([bos, kept], axis=1))
+        head = pieces.lengths[of_head]
+        kept = self._kept(rows, head, pieces.lengths[of_prompt], np.maximum.reduceat(lengths, begin))
+        prompt = pieces.joined(_pairs(of_head, of_prompt), np.stack([head, kept], axis=1))
         first = self.responses + begin
         self.responses += len(of_response)
         ids = np.array([row.id for row in rows], dtype=np.int64)
@@ -60,20 +68,41 @@ class PreferenceWriter:
             {
                 "id": ids,
                 "user": ids,
-                "prompt": list_array(*prompts),
+                "prompt": list_array(*prompt),
                 "responses": list_array(answers, np.add.reduceat(lengths, begin)),
                 "lengths": list_array(lengths.astype(np.int32), counts),
                 "first_item": first,
             }
         )
 
+    def _count_misplaced(self, rows: Sequence[Preference]) -> None:
+        for row in rows:
+            token = self._encoder.misplaced(row.prompt, row.responses)
+            if token is not None:
+                self.misplaced += 1
+                self.first_misplaced = self.first_misplaced or f"{token!r} in {row.place}"
+
+    def _endings(self, rows: Sequence[Preference]) -> list[str]:
+        """Takes off what ends responses already."""
+        endings = [[self._encoder.ending(text) for text in row.responses] for row in rows]
+        for row, own in zip(rows, endings, strict=True):
+            if len(set(own)) < len(own):
+                raise InputError(
+                    f"{row.place}: two responses differ in the EOS at their end alone: leave one of them out"
+                )
+        return [text for own in endings for text in own]
+
     def _kept(
-        self, rows: Sequence[Preference], prompts: NDArray[np.int64], longest: NDArray[np.int64]
+        self,
+        rows: Sequence[Preference],
+        heads: NDArray[np.int64],
+        prompts: NDArray[np.int64],
+        longest: NDArray[np.int64],
     ) -> NDArray[np.int64]:
-        """Says how many tokens of each prompt there is room for, BOS aside; `longest` response of each row [N]."""
-        room = self._max_length - len(self._encoder.bos) - longest
-        if (room < 1).any():
-            worst = int(np.argmax(room < 1))
+        """Says how many tokens of each prompt there is room for, its head aside; `longest` response of each row [N]."""
+        room = self._max_length - heads - longest
+        if (room < self._encoder.fewest).any():
+            worst = int(np.argmax(room < self._encoder.fewest))
             raise InputError(
                 f"{rows[worst].place}: the longest response has {longest[worst]} tokens and max_length is "
                 f"{self._max_length}, which leaves no room for the prompt: raise max_length or leave the row out"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from datamodules.errors import InputError
@@ -14,6 +15,25 @@ FILM_TEMPLATES = (
     "Viewing history:{history}\nOptions:{candidates}\nThe next film is:",
     "After watching these films:{history}\npredict the next choice from this list:{candidates}\nRecommendation:",
 )
+
+
+def user_turn(tokenizer: PreTrainedTokenizerBase, content: str) -> str:
+    """Put text into a user's turn of a tokenizer's chat template, up to where the assistant begins to answer.
+
+    Raises:
+        InputError: The tokenizer has no chat template, or one that takes no lone user's turn.
+    """
+    if tokenizer.chat_template is None:
+        raise InputError(
+            f"the tokenizer {tokenizer.name_or_path!r} has no chat template: set data.chat to false"
+        )
+    turn = [{"role": "user", "content": content}]
+    try:
+        return str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+    except TemplateError as error:
+        raise InputError(
+            f"the chat template of {tokenizer.name_or_path!r} refuses a user's turn ({error}): set data.chat to false"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -64,14 +84,8 @@ class Template:
         Raises:
             InputError: It has none, or one that leaves a placeholder out.
         """
-        if tokenizer.chat_template is None:
-            raise InputError(
-                f"the tokenizer {tokenizer.name_or_path!r} has no chat template: set data.chat to false"
-            )
         text = self.before_history + HISTORY + self.before_candidates + CANDIDATES + self.after_candidates
-        turn = [{"role": "user", "content": text}]
-        chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-        return replace(Template.parse(chat), chat=True)
+        return replace(Template.parse(user_turn(tokenizer, text)), chat=True)
 
     @property
     def segments(self) -> tuple[str, str, str]:

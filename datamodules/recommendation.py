@@ -24,7 +24,7 @@ from datamodules.prompt_writer import PromptWriter
 from datamodules.prompts import FILM_TEMPLATES, Template
 from datamodules.sources import Source
 from datamodules.store import SplitWriter, read_store, write_catalogue, write_tokenizer
-from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer
+from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer, special_token_pattern
 
 # Part of the fingerprint of stored examples: raise it when the way they are built changes.
 _BUILD_VERSION = 4
@@ -164,12 +164,22 @@ class RecommendationDataModule(StoredDataModule):
             self._responses = PieceEncoder(self.store.tokenizer).responses(self.store.titles)
             if stage == "fit":
                 self._warn_of_leaks()
+                self._warn_of_special_tokens()
 
     def _warn_of_leaks(self) -> None:
         for reason in json.loads((self._folder() / _LEAKS).read_text()):
             rank_zero_warn(
                 f"the data leak: {reason}: `python -m datamodules.audit {self._folder()}` says more"
             )
+
+    def _warn_of_special_tokens(self) -> None:
+        special = special_token_pattern(self.store.tokenizer)
+        for text in [] if self._chat else self._templates:
+            if found := special.search(text):
+                rank_zero_warn(
+                    f"template {text!r:.60} spells out the special token {found[0]!r}, which is encoded as text: set "
+                    "data.chat: true and give the template without it"
+                )
 
     def _lengths(self, split: str) -> NDArray[np.int64]:
         prompts = self.store.splits[split].data.table["prompt"]

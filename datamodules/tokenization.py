@@ -6,10 +6,12 @@ whole items. Supervised training, preference training, ranking and generation al
 """
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from datamodules.prompts import Template
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"
 _SEPARATOR = "\n"
 _TEXTS_COUNTED_TOGETHER = 1 << 16
+
+Tokens = TypeVar("Tokens")
 
 
 def learn_tokenizer(texts: Iterable[str], whole: bool = False) -> PreTrainedTokenizerFast:
@@ -90,6 +94,12 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(repr((vocabulary, specials)).encode()).hexdigest()[:16]
 
 
+def special_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """Compile a pattern that finds the text of special tokens."""
+    texts = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return re.compile("|".join(map(re.escape, texts)) if texts else r"(?!)")
+
+
 def _core_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     """Copies the library's own tokenizer, set to cut and pad nothing.
 
@@ -103,6 +113,23 @@ def _core_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     core.no_truncation()
     core.no_padding()
     return core
+
+
+def distinct(
+    encode: Callable[[list[str]], list[Tokens]], texts: Sequence[str]
+) -> tuple[list[Tokens], NDArray[np.int64]]:
+    """Encode texts, each that repeats once: titles and prompts do, and encoding is what takes time.
+
+    Args:
+        encode: Encodes texts.
+        texts: The texts.
+
+    Returns:
+        Tokens of the distinct texts, and for every text the index of its own, shape [len(texts)].
+    """
+    number: dict[str, int] = {}
+    index = [number.setdefault(text, len(number)) for text in texts]
+    return encode(list(number)), np.array(index, dtype=np.int64)
 
 
 class PieceEncoder:
@@ -131,23 +158,6 @@ class PieceEncoder:
         self._core.encode_special_tokens = not special
         encodings = self._core.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
-
-    def distinct(
-        self, texts: Sequence[str], opening: bool = False
-    ) -> tuple[list[list[int]], NDArray[np.int64]]:
-        """Encodes texts, each that repeats once: titles and prompts do, and encoding is what takes time.
-
-        Args:
-            texts: The texts.
-            opening: Whether they begin a prompt; else they stand behind other text.
-
-        Returns:
-            Tokens of the distinct texts, and for every text the index of its own, shape [len(texts)].
-        """
-        number: dict[str, int] = {}
-        index = [number.setdefault(text, len(number)) for text in texts]
-        encode = self.openings if opening else self.segments
-        return encode(list(number)), np.array(index, dtype=np.int64)
 
     def segments(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
         """Encodes texts that stand behind other text; arguments as in `openings`."""

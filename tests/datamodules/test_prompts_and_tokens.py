@@ -9,6 +9,7 @@ from datamodules.interactions import fold_title
 from datamodules.prompts import FILM_TEMPLATES, Template
 from datamodules.tokenization import (
     PieceEncoder,
+    distinct,
     learn_tokenizer,
     load_tokenizer,
     save_tokenizer,
@@ -66,7 +67,7 @@ def test_a_response_is_its_title_and_eos(tokenizer) -> None:
 def test_pieces_are_what_transformers_makes_of_them(tokenizer, texts: list[str]) -> None:
     """The library's own tokenizer is asked directly; a text that repeats is encoded once."""
     texts = [*texts, *texts]
-    tokens, index = PieceEncoder(tokenizer).distinct(texts)
+    tokens, index = distinct(PieceEncoder(tokenizer).segments, texts)
     wanted = (
         tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else []
     )
