@@ -23,13 +23,16 @@ class PreferenceEncoder:
         parse: Whether special tokens in a text are meant as such; else they are text.
         chat: Whether a prompt is put into the tokenizer's chat template, as a user's turn.
 
+    Attributes:
+        parse: As given.
+
     Raises:
         InputError: `chat` is set and the tokenizer has no chat template, or one that changes the prompt.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, parse: bool = False, chat: bool = False) -> None:
         self._pieces = PieceEncoder(tokenizer)
-        self._parse = parse
+        self.parse = parse
         self._eos_token = str(tokenizer.eos_token)
         self._special = special_token_pattern(tokenizer)
         self._special_ids = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -49,37 +52,37 @@ class PreferenceEncoder:
     def special_in(self, text: str) -> str | None:
         """Find the first special token whose text a text holds."""
         found = self._special.search(text)
-        return found and found[0]
+        return None if found is None else found[0]
 
     def misplaced(self, prompt: str, responses: Sequence[str]) -> str | None:
         """Find a special token that is spelt out as text, or is in a prompt before it gets its chat template."""
-        texts = [prompt, *responses] if not self._parse else [prompt] if self._turn else []
-        return next((token for token in map(self.special_in, texts) if token is not None), None)
+        texts = [prompt, *responses] if not self.parse else [prompt] if self._turn else []
+        return self.special_in("\n".join(texts))
 
     def prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """Encode prompts, each as a head that is BOS or the chat template's beginning, and the rest."""
         if self._turn is None:
-            return [self._with_bos(tokens) for tokens in self._pieces.openings(texts, self._parse)]
-        return self._turn.encode(texts, [not self._parse and bool(self.special_in(text)) for text in texts])
+            return [self._with_bos(tokens) for tokens in self._pieces.openings(texts, self.parse)]
+        return self._turn.encode(texts, [not self.parse and bool(self.special_in(text)) for text in texts])
 
     def _with_bos(self, tokens: list[int]) -> Prompt:
         """Put BOS first, unless it is there or a chat template of a kind that writes none has been applied."""
         bos = self._pieces.bos
-        if self._parse and bos and tokens[:1] == bos:
+        if self.parse and bos and tokens[:1] == bos:
             return bos, tokens[1:]
-        if self._parse and self._special_ids.issuperset(tokens[:1]) and not self._bos_in_chat:
+        if self.parse and self._special_ids.issuperset(tokens[:1]) and not self._bos_in_chat:
             return [], tokens
         return bos, tokens
 
     def ending(self, response: str) -> str:
         """Take off a response's own EOS, and the white space that chat templates put behind it."""
-        if not self._parse or not response.rstrip().endswith(self._eos_token):
+        if not self.parse or not response.rstrip().endswith(self._eos_token):
             return response
         return response.rstrip().removesuffix(self._eos_token)
 
     def responses(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode responses, EOS apart."""
-        return self._pieces.segments(texts, self._parse)
+        return self._pieces.segments(texts, self.parse)
 
 
 class _UserTurn:

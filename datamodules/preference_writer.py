@@ -84,6 +84,8 @@ class PreferenceWriter:
 
     def _endings(self, rows: Sequence[Preference]) -> list[str]:
         """Takes off what ends responses already."""
+        if not self._encoder.parse:
+            return [text for row in rows for text in row.responses]
         endings = [[self._encoder.ending(text) for text in row.responses] for row in rows]
         for row, own in zip(rows, endings, strict=True):
             if len(set(own)) < len(own):
