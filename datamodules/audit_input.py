@@ -17,6 +17,7 @@ from datamodules.sources import PreferenceFiles, RecBoleSource, TableSource
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.history_split import SplitByTitles
 from datamodules.sources.json_rows import json_array
+from datamodules.sources.log_builder import REPEATED_ROWS
 from datamodules.sources.recbole import field_names
 from datamodules.sources.sdpo import ListedRow, listed_titles
 from datamodules.sources.table import column_names
@@ -163,7 +164,10 @@ def from_interactions(log: Interactions) -> AuditData:
         replace(whole.take(np.flatnonzero(examples.split == index)), name=name)
         for index, name in enumerate(SPLITS)
     )
-    return AuditData(splits, log.titles, skipped=sum(log.dropped.values()), notes=log.notes)
+    dropped = dict(log.dropped)
+    repeated = dropped.pop(REPEATED_ROWS, 0)
+    notes = (*log.notes, *([f"{REPEATED_ROWS}: {repeated}"] if repeated else []))
+    return AuditData(splits, log.titles, skipped=sum(dropped.values()), notes=notes)
 
 
 def _recbole(inter: Path, skip: bool) -> Interactions:

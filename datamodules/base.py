@@ -49,6 +49,9 @@ class StoredDataModule(pl.LightningDataModule):
         global_batch_size: int | None = None,
     ) -> None:
         super().__init__()
+        for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size < 1:
+                raise ValueError(f"{name}={size} must be at least 1")
         if global_batch_size is not None and global_batch_size < 1:
             raise ValueError(f"global_batch_size={global_batch_size} must be at least 1")
         for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():

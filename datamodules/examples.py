@@ -10,6 +10,7 @@ from datamodules.errors import InputError
 from datamodules.interactions import Interactions
 
 SPLITS = ("train", "val", "test")
+_ROWS = 1 << 14
 
 
 class Histories:
@@ -61,6 +62,16 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.id)
+
+    def repeated_targets(self) -> tuple[int, int]:
+        """Count the targets that stand in their own history, and of these the ones that are its last item."""
+        anywhere = last = 0
+        for start in range(0, len(self), _ROWS):
+            part = slice(start, start + _ROWS)
+            same = self.history[part] == self.target[part, None]
+            anywhere += int(same.any(axis=1).sum())
+            last += int(same[:, -1].sum())
+        return anywhere, last
 
 
 def time_cuts(time: NDArray[np.float64], train: float, val: float) -> tuple[float, float]:

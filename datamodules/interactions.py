@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.draws import mix
 from datamodules.errors import InputError
 
 
@@ -39,6 +40,21 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.user)
+
+
+def first_occurrences(
+    user: NDArray[np.int32], item: NDArray[np.int32], time: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Mark the rows before which no row has the same user, item and time, shape [N]."""
+    first = np.ones(len(user), dtype=bool)
+    keys = mix((user.astype(np.uint64) << np.uint64(32)) | item.astype(np.uint64)) ^ time.view(np.uint64)
+    ordered = np.sort(keys)
+    if (ordered[1:] != ordered[:-1]).all():  # as a rule; ordering by three columns takes ten times as long
+        return first
+    order = np.lexsort((time, item, user))  # stable: the first in the file comes first
+    same = np.logical_and.reduce([column[order][1:] == column[order][:-1] for column in (user, item, time)])
+    first[order[1:][same]] = False
+    return first
 
 
 def fold_title(title: str) -> str:

@@ -1,6 +1,8 @@
 """Prompt templates: text around a history and a list of candidates."""
 
+import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -8,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from datamodules.errors import InputError
 
 HISTORY, CANDIDATES = "{history}", "{candidates}"
+_PLACEHOLDER = re.compile(r"\{[^{}\"'\n]*\}")
 
 FILM_TEMPLATES = (
     "Films this person watched, oldest first:{history}\nChoose the next one from:{candidates}\nAnswer:",
@@ -34,6 +37,19 @@ def user_turn(tokenizer: PreTrainedTokenizerBase, content: str) -> str:
         raise InputError(
             f"the chat template of {tokenizer.name_or_path!r} refuses a user's turn ({error}): set data.chat to false"
         ) from error
+
+
+def _require_no_other_placeholder(text: str) -> None:
+    """Refuse what looks like a placeholder and is none; JSON in a template, `{"title": ...}`, is text."""
+    rest = text.replace(HISTORY, "").replace(CANDIDATES, "")
+    for placeholder in _PLACEHOLDER.findall(rest):
+        near = get_close_matches(placeholder.lower(), (HISTORY, CANDIDATES), n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"there are {HISTORY} and {CANDIDATES}"
+        raise InputError(f"template {text!r} holds {placeholder}, which is no placeholder: {hint}")
+    if rest.count("{") != rest.count("}"):
+        raise InputError(
+            f"template {text!r} holds an unbalanced brace: write {HISTORY} and {CANDIDATES}, and close every brace"
+        )
 
 
 @dataclass(frozen=True)
@@ -63,8 +79,13 @@ class Template:
             text: Text with `{history}` and then `{candidates}`, once each.
 
         Raises:
-            InputError: A placeholder is absent, repeated or in the other order.
+            InputError: A placeholder is absent, repeated, misspelt or in the other order, or a brace is left over.
         """
+        _require_no_other_placeholder(text)
+        return cls._split(text)
+
+    @classmethod
+    def _split(cls, text: str) -> "Template":
         if (
             text.count(HISTORY) != 1
             or text.count(CANDIDATES) != 1
@@ -85,7 +106,8 @@ class Template:
             InputError: It has none, or one that leaves a placeholder out.
         """
         text = self.before_history + HISTORY + self.before_candidates + CANDIDATES + self.after_candidates
-        return replace(Template.parse(user_turn(tokenizer, text)), chat=True)
+        # A chat template may have braces of its own.
+        return replace(Template._split(user_turn(tokenizer, text)), chat=True)
 
     @property
     def segments(self) -> tuple[str, str, str]:

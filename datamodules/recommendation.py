@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from datamodules.audit import quick_audit
+from datamodules.audit.faults import SHARE
 from datamodules.audit.stored import stored_data
 from datamodules.base import StoredDataModule
 from datamodules.batches import Collate
@@ -23,11 +24,12 @@ from datamodules.prompt_settings import PromptSettings
 from datamodules.prompt_writer import PromptWriter
 from datamodules.prompts import FILM_TEMPLATES, Template
 from datamodules.sources import Source
+from datamodules.sources.base import REPEATED_TARGETS
 from datamodules.store import SplitWriter, read_store, write_catalogue, write_tokenizer
 from datamodules.tokenization import PieceEncoder, learn_tokenizer, load_tokenizer, special_token_pattern
 
 # Part of the fingerprint of stored examples: raise it when the way they are built changes.
-_BUILD_VERSION = 4
+_BUILD_VERSION = 5
 
 # What the quick audit found when the examples were built; the same examples have the same leaks.
 _LEAKS = "leaks.json"
@@ -88,6 +90,10 @@ class RecommendationDataModule(StoredDataModule):
         rows_per_chunk: int = 16384,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, order_seed, num_workers, cache_dir, global_batch_size)
+        if num_candidates < 2:
+            raise ValueError(
+                f"num_candidates={num_candidates} must be at least 2: a target alone is always ranked first"
+            )
         if not 0 <= num_negatives < num_candidates:
             raise ValueError(
                 f"num_negatives={num_negatives} must lie in 0..{num_candidates - 1}: a list of {num_candidates} "
@@ -101,6 +107,11 @@ class RecommendationDataModule(StoredDataModule):
             )
         if rows_per_chunk < 1:
             raise ValueError(f"rows_per_chunk={rows_per_chunk} must be at least 1")
+        for name, most in (("max_val_examples", max_val_examples), ("max_test_examples", max_test_examples)):
+            if most is not None and most < 1:
+                raise ValueError(f"{name}={most} must be at least 1, or null for all examples")
+        for text in templates:
+            Template.parse(text)
         self.source = source
         self.candidates = candidates or Redrawn()
         self.num_negatives = num_negatives
@@ -164,12 +175,23 @@ class RecommendationDataModule(StoredDataModule):
             self._responses = PieceEncoder(self.store.tokenizer).responses(self.store.titles)
             if stage == "fit":
                 self._warn_of_leaks()
+                self._warn_of_repeats()
                 self._warn_of_special_tokens()
 
     def _warn_of_leaks(self) -> None:
         for reason in json.loads((self._folder() / _LEAKS).read_text()):
             rank_zero_warn(
                 f"the data leak: {reason}: `python -m datamodules.audit {self._folder()}` says more"
+            )
+
+    def _warn_of_repeats(self) -> None:
+        count = int(self.store.report.get(REPEATED_TARGETS, 0))
+        examples = sum(int(self.store.report[f"{split} examples"]) for split in SPLITS)
+        if count > SHARE * examples:
+            rank_zero_warn(
+                f"{count} of {examples} targets stand in their own history, where no re-drawn negative does: "
+                "whoever repeats is right; add datamodules.filters.Deduplicate to source.filters, unless repeats are "
+                "to be predicted"
             )
 
     def _warn_of_special_tokens(self) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 from datamodules.corpus import Corpus, ExampleRules
 from datamodules.data_record import Settings, content_digest
 from datamodules.errors import InputError
-from datamodules.examples import build_examples
+from datamodules.examples import Examples, build_examples
 from datamodules.filters import InteractionFilter, apply_filters
 from datamodules.interactions import Interactions
 from datamodules.negatives import SeenItems
+
+REPEATED_TARGETS = "targets that stand in their history"
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,18 @@ class InteractionSource(Source):
                 "items": len(log.titles),
                 "interactions": len(log),
                 **log.dropped,
+                **_repeated(examples),
                 "users with too short a history, skipped": examples.skipped_users,
                 "notes": "; ".join(log.notes),
             },
         )
+
+
+def _repeated(examples: Examples) -> dict[str, int]:
+    """Say how many targets a rule finds that knows no more than what was consumed before, where there are any."""
+    anywhere, last = examples.repeated_targets()
+    counts = {REPEATED_TARGETS: anywhere, "targets that are the item just before": last}
+    return {name: count for name, count in counts.items() if count}
 
 
 def sha256(*paths: Path) -> str:

@@ -1,63 +1,21 @@
 """From chunks of text to an interaction log: ids become integers as they stream by."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from datamodules.errors import InputError
-from datamodules.interactions import Interactions, merge_titles
+from datamodules.interactions import Interactions, first_occurrences, merge_titles
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.chunks import Chunk, blank, numbers
+from datamodules.sources.vocabulary import Catalogue, Vocabulary
 
 _VALUE = "<value>"
 USER, ITEM, TIME, TITLE, RATING = "user", "item", "time", "title", "rating"
-
-
-class Vocabulary:
-    """Strings as consecutive integers in order of first appearance."""
-
-    def __init__(self) -> None:
-        self._index: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def strings(self) -> list[str]:
-        """All strings, each at its integer."""
-        return list(self._index)
-
-    def add(self, column: pa.Array) -> NDArray[np.int32]:
-        """Encodes strings, new ones included, shape [N]."""
-        return self._encode(column, lambda value: self._index.setdefault(value, len(self._index)))
-
-    def find(self, column: pa.Array) -> NDArray[np.int32]:
-        """Encodes strings, -1 where one is unknown, shape [N]."""
-        return self._encode(column, lambda value: self._index.get(value, -1))
-
-    @staticmethod
-    def _encode(column: pa.Array, code: Callable[[str], int]) -> NDArray[np.int32]:
-        encoded = pc.dictionary_encode(column)
-        codes = np.array([code(value) for value in encoded.dictionary.to_pylist()] + [-1], dtype=np.int32)
-        return codes[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
-
-
-class Catalogue:
-    """Item ids and their titles."""
-
-    def __init__(self) -> None:
-        self.items = Vocabulary()
-        self.titles: list[str] = []
-
-    def add(self, item: pa.Array, title: pa.Array) -> NDArray[np.int32]:
-        """Encodes items, shape [N]; an item keeps the title that stands beside it first."""
-        codes = self.items.add(item)
-        distinct, first = np.unique(codes, return_index=True)
-        self.titles += title.take(pa.array(first[distinct >= len(self.titles)])).to_pylist()
-        return codes
+REPEATED_ROWS = "rows with the user, item and time of an earlier row, dropped"
 
 
 def read_catalogue(chunks: Iterable[Chunk], broken: BrokenRows) -> Catalogue:
@@ -65,7 +23,7 @@ def read_catalogue(chunks: Iterable[Chunk], broken: BrokenRows) -> Catalogue:
 
     Args:
         chunks: Columns `item` and `title`.
-        broken: Takes the rows without an item or a title.
+        broken: Takes the rows without an item or a title, and those that give an item another title than before.
 
     Raises:
         InputError: A row is broken, or there is none.
@@ -76,10 +34,34 @@ def read_catalogue(chunks: Iterable[Chunk], broken: BrokenRows) -> Catalogue:
             f"{name} {_VALUE} is empty or not UTF-8": blank(chunk.columns[name]) for name in (ITEM, TITLE)
         }
         good = _good_rows(chunk, faults, broken)
-        catalogue.add(good[ITEM], good[TITLE])
+        codes, retitled = catalogue.add(good[ITEM], good[TITLE])
+        if retitled.any():
+            _report_retitled(chunk, good, catalogue, codes, retitled, broken)
     if not catalogue.titles:
         raise InputError(f"{broken.path}: no rows under the header: restore the file")
     return catalogue
+
+
+def _report_retitled(
+    chunk: Chunk,
+    good: Mapping[str, pa.Array],
+    catalogue: Catalogue,
+    codes: NDArray[np.int32],
+    retitled: NDArray[np.bool_],
+    broken: BrokenRows,
+) -> None:
+    row = int(np.argmax(retitled))
+    item, title = good[ITEM][row].as_py(), good[TITLE][row].as_py()
+
+    def place() -> str:
+        rows = zip(chunk.columns[ITEM].to_pylist(), chunk.columns[TITLE].to_pylist(), strict=True)
+        return chunk.place(next(number for number, pair in enumerate(rows) if pair == (item, title)))
+
+    broken.found(
+        place,
+        lambda: f"item {item!r} has the title {title!r} here and {catalogue.titles[codes[row]]!r} before",
+        int(retitled.sum()),
+    )
 
 
 def read_log(
@@ -107,7 +89,8 @@ def read_log(
             chunk, _faults(chunk, catalogue, broken_items.path.name if broken_items else ""), broken
         )
         parts[USER].append(users.add(good[USER]))
-        parts[ITEM].append(items.items.find(good[ITEM]) if catalogue else items.add(good[ITEM], good[TITLE]))
+        found = items.items.find(good[ITEM]) if catalogue else items.add(good[ITEM], good[TITLE])[0]
+        parts[ITEM].append(found)
         for name in (TIME, RATING):
             if name in good:
                 parts[name].append(numbers(good[name]))
@@ -119,15 +102,31 @@ def read_log(
     notes = [note for each in files for note in each.notes]
     if merged:
         notes.append(f"merged {merged} items into others of the same title")
+    if items.retitled and not catalogue:
+        notes.append(_retitled_note(items))
+    columns = {name: np.concatenate(column) for name, column in parts.items() if column}
+    fresh = first_occurrences(columns[USER], columns[ITEM], columns[TIME])
+    dropped = {f"broken rows of {each.path.name}, skipped": each.count for each in files if each.count}
+    if not fresh.all():
+        dropped[REPEATED_ROWS] = int((~fresh).sum())
+        columns = {name: column[fresh] for name, column in columns.items()}
     return Interactions(
-        user=np.concatenate(parts[USER]),
-        item=title_of_item[np.concatenate(parts[ITEM])],
-        time=np.concatenate(parts[TIME]),
+        user=columns[USER],
+        item=title_of_item[columns[ITEM]],
+        time=columns[TIME],
         users=users.strings(),
         titles=titles,
-        rating=np.concatenate(parts[RATING]) if parts[RATING] else None,
+        rating=columns.get(RATING),
         notes=tuple(notes),
-        dropped={f"broken rows of {each.path.name}, skipped": each.count for each in files if each.count},
+        dropped=dropped,
+    )
+
+
+def _retitled_note(items: Catalogue) -> str:
+    item, title = next(iter(items.retitled.items()))
+    return (
+        f"{len(items.retitled)} items have several titles, of which the first is taken: item "
+        f"{items.items.strings()[item]!r} is {items.titles[item]!r} and {title!r}"
     )
 
 

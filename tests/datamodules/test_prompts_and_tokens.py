@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 from datamodules import InputError, RecommendationDataModule, tokenization
 from datamodules.interactions import fold_title
 from datamodules.prompts import FILM_TEMPLATES, Template
+from datamodules.sources import RecBoleSource
 from datamodules.tokenization import (
     PieceEncoder,
     distinct,
@@ -118,6 +121,37 @@ def test_no_tokenizer_is_one_clear_line(tmp_path) -> None:
 def test_templates_are_checked(text: str) -> None:
     with pytest.raises(InputError, match="once"):
         Template.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("stray", "hint"),
+    [
+        ("{histroy}", "did you mean {history}?"),
+        ("{History}", "did you mean {history}?"),
+        ("{ candidates }", "did you mean {candidates}?"),
+        ("{candidate:>9}", "did you mean {candidates}?"),
+        ("{titel}", "there are {history} and {candidates}"),
+        ("{}", "there are {history} and {candidates}"),
+        ("{0}", "there are {history} and {candidates}"),
+        ("{", "unbalanced brace"),
+        ("history}", "unbalanced brace"),
+        ("{{history}", "unbalanced brace"),
+    ],
+)
+def test_what_looks_like_a_placeholder_is_refused_with_the_nearest(
+    stray: str, hint: str, tiny_folder
+) -> None:
+    """Wherever it stands, beside the two that are there, before anything is read."""
+    for text in (f"{stray} {{history}} {{candidates}}", f"{{history}}{{candidates}}{stray}"):
+        with pytest.raises(InputError, match=re.escape(hint)):
+            Template.parse(text)
+    with pytest.raises(InputError, match=re.escape(hint)):
+        RecommendationDataModule(RecBoleSource(str(tiny_folder / "absent")), templates=[text])
+
+
+def test_json_in_a_template_is_text() -> None:
+    text = 'Films:{history}\nFrom:{candidates}\nAnswer as {"title": "..."}:'
+    assert Template.parse(text).after_candidates == '\nAnswer as {"title": "..."}:'
 
 
 def test_stored_prompts_read_as_their_templates(make_data) -> None:

@@ -114,6 +114,20 @@ def test_what_was_skipped_is_counted(tmp_path: Path) -> None:
     assert data.store.report["interactions"] == 31
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("num_candidates", 1), ("num_candidates", 0), ("batch_size", 0), ("eval_batch_size", 0)],
+        *[("max_val_examples", 0), ("max_test_examples", -1)],
+    ],
+)
+def test_settings_that_leave_nothing_to_do_are_refused_at_once(
+    tiny_folder: Path, name: str, value: int
+) -> None:
+    with pytest.raises(ValueError, match=f"{name}={value} must be at least"):
+        RecommendationDataModule(RecBoleSource(str(tiny_folder)), **{name: value})
+
+
 @pytest.mark.parametrize("num_negatives", [-1, 20])
 def test_more_negatives_than_there_are_is_refused_at_once(tiny_folder: Path, num_negatives: int) -> None:
     with pytest.raises(ValueError, match=f"num_negatives={num_negatives} must lie in 0..19"):

@@ -318,6 +318,8 @@ def test_a_loss_that_is_no_number_before_any_checkpoint_cannot_be_gone_on_from(
 def test_settings_that_cannot_be_are_one_line_and_write_nothing(tiny_folder: Path, capsys) -> None:
     for path, value, message in [
         (("data", "init_args", "num_negatives"), 8, "num_negatives=8 must lie in 0..7"),
+        (("data", "init_args", "num_candidates"), 1, "num_candidates=1 must be at least 2"),
+        (("data", "init_args", "templates"), ["{histroy}{candidates}"], "did you mean {history}?"),
         (("model", "init_args", "objective", "init_args", "alpha"), 1.5, "alpha"),
     ]:
         settings = config(tiny_folder)
