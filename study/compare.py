@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from datamodules.errors import InputError
-from study.statistics import RESAMPLES, bootstrap_interval, mcnemar_exact
+from datamodules.user_bootstrap import RESAMPLES, bootstrap_interval
+from study.statistics import mcnemar_exact
 
 _REMEDY = "predict the same split of the same data with both"
 _COLUMNS = ("id", "user", "target", "rank", "candidates")

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.errors import InputError
+from datamodules.user_bootstrap import bootstrap_interval
 from study.runs import last_values, read_finished, read_metrics, read_ranks, require_same_model
-from study.statistics import bootstrap_interval
 
 COLUMNS = ("test/hit_ratio@1", "test/ndcg@5", "test/mrr")
 
@@ -17,7 +17,8 @@ class RunSummary:
 
     Attributes:
         metrics: The last value of every `test/` metric.
-        intervals: 95 % interval of those in `COLUMNS`, over users (see `study.statistics`); None with one user.
+        intervals: 95 % interval of those in `COLUMNS`, over users (see `datamodules.user_bootstrap`); None with one
+            user.
         train_loss: Mean over the last log line's steps; None for a rule.
         seconds: Training, start-up and validation included; None for a rule.
         examples: Test examples.

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from callbacks.held_out import HeldOut
-from study.statistics import resampled_means
+from datamodules.user_bootstrap import resampled_means
 
 
 def held_out(ranks: list[int], users: list[int] | None = None) -> HeldOut:

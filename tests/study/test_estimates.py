@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datamodules.user_bootstrap import resampled_means
 from study.estimates import cluster_variance, estimate, holm
-from study.statistics import resampled_means
 from study.student import student_quantile, student_tail
 
 

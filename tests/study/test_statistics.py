@@ -5,7 +5,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from study.statistics import bootstrap_interval, mcnemar_exact, resampled_means
+from datamodules.user_bootstrap import bootstrap_interval, resampled_means
+from study.statistics import mcnemar_exact
 
 
 def test_resampled_means_follow_the_exact_distribution() -> None:
@@ -73,7 +74,7 @@ def test_the_same_seed_gives_the_same_interval_whatever_the_order_of_rows() -> N
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     values, users = np.random.default_rng(0).normal(size=300), np.arange(300)
     whole = resampled_means(values, users, seed=1, resamples=50)
-    monkeypatch.setattr("study.statistics._CELLS", 7 * 300)
+    monkeypatch.setattr("datamodules.user_bootstrap._CELLS", 7 * 300)
     assert (resampled_means(values, users, seed=1, resamples=50) == whole).all()
 
 
