@@ -52,7 +52,7 @@ class FiniteLoss(pl.Callback):
             return
         if not trainer.strategy.reduce(self._finite.int(), reduce_op="min").item():
             raise InputError(
-                f"the loss became NaN or infinite at or before step {trainer.global_step}: {_remedy(trainer)}"
+                f"the loss became NaN or infinite at or before step {trainer.global_step}: {_float16_remedy(trainer) or _remedy(trainer)}"
             )
 
 
@@ -67,3 +67,14 @@ def _remedy(trainer: pl.Trainer) -> str:
         "trainer.gradient_clip_val, or "
     )
     return f"{clipping if saved else ''}start over with a lower learning rate"
+
+
+def _float16_remedy(trainer: pl.Trainer) -> str | None:
+    """Return what helps where the numbers themselves are too small for a loss; None in any other precision."""
+    weights = any(parameter.dtype == torch.float16 for parameter in trainer.lightning_module.parameters())
+    if not weights and not trainer.precision.startswith("16"):
+        return None
+    return (
+        f"float16 holds nothing above 65,504, and trainer.precision is {trainer.precision}: start over with "
+        "trainer.precision bf16-mixed or 32-true, and if that is not enough with a lower learning rate"
+    )

@@ -62,6 +62,8 @@ def resolve_checkpoint(ckpt_path: str, folder: Path) -> str:
     if ckpt_path == "last":
         return str(_last_whole(folder / "checkpoints"))
     path = folder / "checkpoints" / "best.ckpt" if ckpt_path == "best" else Path(ckpt_path)
+    if ckpt_path == "best" and not path.is_file() and (last := path.with_name(LAST)).is_file():
+        raise _no_best(path, last)
     if not path.is_file():
         raise _no_checkpoint(ckpt_path, path)
     return str(path)
@@ -89,6 +91,20 @@ def _no_checkpoint(ckpt_path: str, path: Path) -> InputError:
     return InputError(
         f"--ckpt_path {ckpt_path}: there is no {path}: train without --ckpt_path first, or give the path of a "
         "checkpoint"
+    )
+
+
+def _no_best(path: Path, last: Path) -> InputError:
+    step = read_checkpoint(last)["global_step"]
+    metrics = path.parents[1] / "metrics.csv"
+    header = metrics.read_text(encoding="utf-8").partition("\n")[0] if metrics.is_file() else ""
+    if "val/" in header:
+        return InputError(
+            f"--ckpt_path best: {path} was moved or could not be written: take --ckpt_path last"
+        )
+    return InputError(
+        f"--ckpt_path best: no validation ran before step {step}, so there is no {path}: take --ckpt_path last, or "
+        "train with a smaller trainer.val_check_interval"
     )
 
 
