@@ -37,6 +37,9 @@ class PreferenceModule(LanguageModelRecommender):
             computes them at every step.
         gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
         train_in_low_precision: Allow trained weights of fewer than 32 bits, see `LanguageModelRecommender`.
+        policy_from: Policy at the start where it is not the reference, to train on under other settings, as at another
+            learning rate: a checkpoint of stage 2, or the name of the run beside this one. The reference is still
+            `init_from`.
     """
 
     def __init__(
@@ -50,12 +53,14 @@ class PreferenceModule(LanguageModelRecommender):
         reference_cache: str | None = None,
         gradient_checkpointing: bool = False,
         train_in_low_precision: bool = False,
+        policy_from: str | None = None,
     ) -> None:
         super().__init__(
             language_model, optimizer, lr_scheduler, lora, gradient_checkpointing, train_in_low_precision
         )
         self.objective = objective
         self.init_from = init_from
+        self.policy_from = policy_from
         self.reference_cache = reference_cache
         self.reference: Reference | None = None
         self._reference_digest = ""
@@ -64,7 +69,7 @@ class PreferenceModule(LanguageModelRecommender):
         """Builds the policy and, to train, loads stage 1 into it and freezes the reference.
 
         Raises:
-            InputError: Stage 1's checkpoint is missing or of another model.
+            InputError: A checkpoint that it starts from is missing or of another model.
         """
         if self.policy is not None:
             return
@@ -76,6 +81,8 @@ class PreferenceModule(LanguageModelRecommender):
         self._reference_digest = digest(trained_state(self))
         if self.objective.needs_reference:
             self.reference = freeze_reference(self.policy)
+        if self.policy_from is not None:
+            self.load_state_dict(starting_state(self, self._identity, self.policy_from), strict=False)
         _turn_dropout_off(self)
 
     def setup(self, stage: str) -> None:

@@ -10,6 +10,7 @@ from datamodules.errors import InputError
 from lightning_modules.language_model import LanguageModel, LoRA, causal_lm
 from lightning_modules.recommender import LanguageModelRecommender
 from lightning_modules.scoring import hidden_states, token_log_probs
+from lightning_modules.starting_point import starting_state
 from lightning_modules.trained import OptimizerFactory, SchedulerFactory
 
 
@@ -27,6 +28,9 @@ class SupervisedModule(LanguageModelRecommender):
         history_weight: w; a model from scratch learns titles from it, a pretrained one hardly needs it.
         gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.
         train_in_low_precision: Allow trained weights of fewer than 32 bits, see `LanguageModelRecommender`.
+        init_from: Weights to start from, to train on under other settings, as at another learning rate: a checkpoint,
+            the folder of a PEFT adapter, or the name of the run beside this one whose best checkpoint it is; None
+            starts from the language model.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class SupervisedModule(LanguageModelRecommender):
         history_weight: float = 0.0,
         gradient_checkpointing: bool = False,
         train_in_low_precision: bool = False,
+        init_from: str | None = None,
     ) -> None:
         super().__init__(
             language_model, optimizer, lr_scheduler, lora, gradient_checkpointing, train_in_low_precision
@@ -45,6 +50,19 @@ class SupervisedModule(LanguageModelRecommender):
         if history_weight < 0:
             raise ValueError(f"history_weight={history_weight} must not be negative")
         self.history_weight = history_weight
+        self.init_from = init_from
+
+    def configure_model(self) -> None:
+        """Build the policy and, to train, load the weights it starts from.
+
+        Raises:
+            InputError: They are missing or of another model.
+        """
+        if self.policy is not None:
+            return
+        super().configure_model()
+        if self.trainer.training and self.init_from is not None:
+            self.load_state_dict(starting_state(self, self._identity, self.init_from), strict=False)
 
     def setup(self, stage: str) -> None:
         """Refuse data with negatives, which would be learned as if they were answers.
