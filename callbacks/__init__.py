@@ -13,8 +13,9 @@ from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.metrics_csv import MetricsCSV
 from callbacks.prediction_writer import PredictionWriter
 from callbacks.preference_histograms import PreferenceHistograms
-from callbacks.progress import ProgressBar
+from callbacks.progress import ProgressBar, ProgressLines
 from callbacks.recommendation_writer import RecommendationWriter
+from callbacks.results_table import ResultsTable
 from callbacks.rng_state import RNGState
 from callbacks.throughput import Throughput
 from callbacks.training_metrics import TrainingMetrics
@@ -37,8 +38,10 @@ __all__ = [
     "PredictionWriter",
     "PreferenceHistograms",
     "ProgressBar",
+    "ProgressLines",
     "RNGState",
     "RecommendationWriter",
+    "ResultsTable",
     "Throughput",
     "TrainingMetrics",
     "ValidationDue",

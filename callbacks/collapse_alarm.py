@@ -39,12 +39,16 @@ class CollapseAlarm(pl.Callback):
         patience: Falls in a row.
         stop: Also end training; `best.ckpt` stays what it was.
 
+    Attributes:
+        stopped: Whether it ended this training.
+
     Raises:
         ValueError: A setting cannot be.
     """
 
     def __init__(self, z: float = 4.0, margin: float = 0.02, patience: int = 1, stop: bool = False) -> None:
         self._stop = stop
+        self.stopped = False
         self._watch = Watch(CollapseRule(z, margin, patience))
         self._window = Window()
         self._batches: list[Mapping[str, Tensor]] = []
@@ -60,7 +64,9 @@ class CollapseAlarm(pl.Callback):
         if self._restored is not None:
             self._window.load_state_dict(self._restored, pl_module.device)
             self._restored = None
-        elif isinstance(start := getattr(pl_module, "init_from", None), str) and Path(start).is_file():
+            return
+        start = getattr(pl_module, "policy_from", None) or getattr(pl_module, "init_from", None)
+        if isinstance(start, str) and Path(start).is_file():
             states = read_checkpoint(start)["callbacks"]
             self._best = _best_of(states.get(self.state_key, {}))
 
@@ -131,7 +137,7 @@ class CollapseAlarm(pl.Callback):
         for run in wandb_runs(trainer):
             run.alert("Held-out ranking collapses", text)
         if self._stop:
-            trainer.should_stop = True
+            self.stopped = trainer.should_stop = True
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 from wandb.sdk.wandb_run import Run
 
 from callbacks.line_logger import Line, LineLogger
@@ -22,10 +22,20 @@ _FALLBACK: dict[Mode, tuple[Mode, str]] = {
     "offline": ("disabled", "metrics.csv alone goes on"),
 }
 
+# Charts are sorted by name, in `wandb leet` and in a workspace, and capitals come first. So the metrics to look at
+# first are there once more under short names.
+HEADLINES = {"val/hit_ratio@1": "HR@1", "train/loss": "Loss", "val/mrr": "MRR", "val/ndcg@5": "NDCG@5"}
+
+# A histogram is logged as three parts, of which a summary would show every edge and every count.
+_HISTOGRAMS = tuple(
+    f"{name}/histogram.{part}" for name in ("beta", "margin") for part in ("_type", "bins", "values")
+)
+
 # What the table of runs shows of a curve.
 _SUMMARIES = {
     **dict.fromkeys(("val/hit_ratio@1", "val/hit_ratio@5", "val/ndcg@5", "val/mrr"), "max,last"),
     **dict.fromkeys(("train/loss", "alarm/mrr_change", "alarm/hit_ratio@1_change"), "min,last"),
+    **dict.fromkeys(_HISTOGRAMS, "none"),
 }
 
 
@@ -65,8 +75,20 @@ class WandbRun(LineLogger):
             self._run.define_metric(STEP)
             self._run.define_metric("*", step_metric=STEP, step_sync=False)
             for name, summary in _SUMMARIES.items():
-                self._run.define_metric(name, step_metric=STEP, step_sync=False, summary=summary)
+                for shown in filter(None, (HEADLINES.get(name), name)):
+                    self._run.define_metric(shown, step_metric=STEP, step_sync=False, summary=summary)
+            if self.viewer is not None:
+                rank_zero_info(
+                    f"W&B run {self._id}, {'offline' if self._run.offline else 'online'}: {self.viewer}"
+                )
         return self._run
+
+    @property
+    def viewer(self) -> str | None:
+        """How to look at the run: its page, or the command that shows it here; None where there is no run."""
+        if self._run is None or self._run.disabled:
+            return None
+        return f"wandb leet {self._folder}/wandb" if self._run.offline else self._run.url
 
     def _begin(self) -> Run:
         # Without it a run whose network went away would wait at its end for ever. The user's own setting goes first.
@@ -105,7 +127,8 @@ class WandbRun(LineLogger):
         if not self._training:
             self._send(metrics)
         elif line["step"] > self._logged:
-            self._send({**metrics, STEP: line["step"]})
+            headlines = {shown: metrics[name] for name, shown in HEADLINES.items() if name in metrics}
+            self._send({**metrics, **headlines, STEP: line["step"]})
 
     def _send(self, values: Line) -> None:
         try:
@@ -147,3 +170,18 @@ def _require_writable(folder: Path) -> None:
     probe = folder / ".writable"
     probe.touch()
     probe.unlink()
+
+
+def exit_status(error: BaseException | None) -> int:
+    """Return the status of a process that ends with an exception, for W&B to tell a crash from a finished run.
+
+    Args:
+        error: What is leaving the process; None where nothing is.
+    """
+    if error is None:
+        return 0
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        return error.code or 0
+    return 1

@@ -22,21 +22,23 @@ from callbacks import (
     LastCheckpoint,
     MetricsCSV,
     PredictionWriter,
-    ProgressBar,
     RecommendationWriter,
+    ResultsTable,
     RNGState,
     TrainingMetrics,
     ValidationDue,
     ValidationLine,
     WholeSteps,
 )
+from callbacks.progress import progress
 from callbacks.termination import TERMINATED, leaving_when_asked
-from callbacks.wandb_run import WandbRun
+from callbacks.wandb_run import WandbRun, exit_status
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
 from datamodules.yaml_keys import is_yaml, require_distinct_keys
 from lightning_modules.argument_parser import RunArgumentParser
 from lightning_modules.checkpoint_files import CheckpointFiles, can_be_resumed
+from lightning_modules.fit_summary import fit_summary
 from lightning_modules.idle_settings import require_effective
 from lightning_modules.lost_process import tells_of_a_lost_process
 from lightning_modules.output_streams import outlive_readers
@@ -112,14 +114,18 @@ class DynamicPOCLI(LightningCLI):
         config = self.config[self.subcommand]
         if self.subcommand == "fit":
             require_effective(config.trainer, config.best_checkpoint)
+        self._has_table = config.get("verbose") is True
+        if self._has_table:
+            config.verbose = False  # Lightning's own table; `ResultsTable` takes its place
         if self.subcommand != "fit":  # the state of a callback matters to training alone
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         own = _own_folder(config)
         folder = _folder(config)
         config.trainer.default_root_dir = str(folder)
         settings = config.model.get("init_args")
-        if settings is not None and settings.get("init_from"):
-            settings.init_from = resolve_stage(settings.init_from, own)
+        for start in ("init_from", "policy_from") if settings is not None else ():
+            if settings.get(start):
+                settings[start] = resolve_stage(settings[start], own)
         for name in ("best_checkpoint", "last_checkpoint"):
             config[name].dirpath = str(folder / "checkpoints")
         if config.ckpt_path is not None:
@@ -164,7 +170,9 @@ class DynamicPOCLI(LightningCLI):
             writer,
         ]
         if config["enable_progress_bar"] is not False:
-            own.append(ProgressBar())
+            own.append(progress())
+        if self._has_table:
+            own.append(ResultsTable())  # after the bar, so that it is printed below
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
         plugins = config["plugins"] or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
@@ -192,6 +200,11 @@ class DynamicPOCLI(LightningCLI):
             f"reached: start all of them again, {'with --ckpt_path last' if saved else 'from the beginning'}"
         )
 
+    def after_fit(self) -> None:
+        """Say what came of a training that ended normally, and what to run next."""
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            print(fit_summary(self.trainer, self._arguments), flush=True)
+
     def _loggers(self, folder: str) -> list[Logger]:
         loggers: list[Logger] = [MetricsCSV(folder)]
         # A prediction logs nothing, and an empty offline segment would hide the training's from `wandb leet`.
@@ -202,7 +215,6 @@ class DynamicPOCLI(LightningCLI):
         if settings.mode != "disabled":
             new = self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None
             run_id = wandb_run_id(Path(folder), new)
-            rank_zero_info(f"W&B run {run_id}, {settings.mode}: wandb leet {folder}/wandb shows it")
             training = self.subcommand == "fit"
             loggers.append(WandbRun(folder, run_id, settings.mode, settings.project, settings.name, training))
         return loggers
@@ -250,7 +262,7 @@ def main(args: ArgsType = None) -> None:
             sys.exit(TERMINATED)
         finally:
             if wandb.run is not None:
-                wandb.finish()
+                wandb.finish(exit_code=exit_status(sys.exc_info()[1]))
 
 
 def _require_distinct_keys(args: ArgsType) -> None:
@@ -277,5 +289,8 @@ def _silence_what_is_answered() -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: not record.getMessage().startswith(("💡 Tip:", "TPU available"))
+        # `fit_summary` says why training ended.
+        lambda record: (
+            not record.getMessage().startswith(("💡 Tip:", "TPU available", "`Trainer.fit` stopped"))
+        )
     )

@@ -31,6 +31,23 @@ def rank_of(scores: Tensor, positive: Tensor) -> Tensor:
     return ((scores > own) | ((scores == own) & earlier)).sum(dim=1)
 
 
+def rank_metrics(rank: Tensor) -> dict[str, Tensor]:
+    """Return what an example contributes to each metric, with one relevant item.
+
+    Args:
+        rank: Rank of the positive, best is 0, in floating point, shape [N].
+
+    Returns:
+        Metric to values of that type, shape [N].
+    """
+    return {
+        "hit_ratio@1": (rank < 1).to(rank),
+        "hit_ratio@5": (rank < 5).to(rank),
+        "ndcg@5": torch.where(rank < 5, 1 / torch.log2(rank + 2), 0.0),
+        "mrr": 1 / (rank + 1),
+    }
+
+
 class RankingMetrics(nn.Module):
     """hit_ratio@1, hit_ratio@5, ndcg@5 and mrr with one relevant item, over all examples of all ranks.
 
@@ -46,16 +63,9 @@ class RankingMetrics(nn.Module):
 
     def update(self, ranks: Tensor) -> None:
         """Adds a batch of ranks, see `rank_of`."""
-        rank = ranks.float()
-        values = {
-            "hit_ratio@1": rank < 1,
-            "hit_ratio@5": rank < 5,
-            "ndcg@5": torch.where(rank < 5, 1 / torch.log2(rank + 2), 0.0),
-            "mrr": 1 / (rank + 1),
-        }
         metrics = self.named()
-        for name, value in values.items():
-            metrics[f"{self._prefix}{name}"].update(value.float())
+        for name, value in rank_metrics(ranks.float()).items():
+            metrics[f"{self._prefix}{name}"].update(value)
 
     def named(self) -> dict[str, MeanMetric]:
         """The metrics under the names they are logged by."""

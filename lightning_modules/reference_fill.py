@@ -1,8 +1,10 @@
 """Filling the reference cache before the first step: every process takes its share of what is not there."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
@@ -41,10 +43,24 @@ def cached_reference(module: "PreferenceModule", reference: Reference, folder: P
         rank_zero_info(f"computing reference log-probabilities of {len(absent)} of {len(rows)} examples")
         own = absent[trainer.global_rank :: trainer.world_size]
         loader = data.candidates_loader(own, data.eval_batch_size)
-        bar = tqdm(loader, desc="Reference", unit="batch", disable=trainer.global_rank != 0)
+        bar = tqdm(
+            loader,
+            desc="Reference",
+            unit=" batches",
+            disable=not _shows_bars(trainer),
+            leave=False,
+            dynamic_ncols=True,
+            file=sys.stdout,
+        )
         store.fill(bar, lambda batch: _score(module, reference, batch))
     trainer.strategy.barrier()
     return store.load(np.unique(ids)).to(module.device)
+
+
+def _shows_bars(trainer: pl.Trainer) -> bool:
+    """Return whether training has a bar: only the first process, on a terminal, unless it is switched off."""
+    progress = trainer.progress_bar_callback
+    return progress is not None and bool(getattr(progress, "is_enabled", True))
 
 
 def _score(module: "PreferenceModule", reference: Reference, batch: Batch) -> Tensor:

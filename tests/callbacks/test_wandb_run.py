@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wandb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callbacks.wandb_run import WandbRun
+from callbacks.wandb_run import WandbRun, exit_status
 from callbacks.wandb_segments import STEP, logged_lines
-from tests.wandb_files import records
+from tests.cli import config, run
+from tests.wandb_files import inspect, records, segments
 
 RUN_ID = "0a1b2c3d"
 
@@ -123,3 +125,77 @@ def test_a_service_that_was_started_elsewhere_writes_to_the_runs_folder(
     log.finalize("success")
     _end_service()
     assert [line["a"] for line in logged_lines(tmp_path / "run", RUN_ID)] == [1.0]
+
+
+def summary(segment: Path) -> dict[str, str]:
+    """The lines of the summary, as W&B's own reader shows them, in its order."""
+    shown = inspect("--summary", str(segment)).partition("\nsummary\n")[2].partition("\n\n")[0]
+    return dict(line.split(maxsplit=1) for line in shown.splitlines())
+
+
+def test_headlines_stand_first_and_no_histogram_is_in_the_summary(tmp_path: Path) -> None:
+    log = started(tmp_path)
+    metrics = {
+        "alarm/mrr_change": -0.1,
+        "boundary/proportion": 0.5,
+        "val/hit_ratio@1": 0.25,
+        "train/loss": 2.0,
+    }
+    histogram = wandb.Histogram(np_histogram=([1, 2], [0.0, 0.5, 1.0]))
+    log.log_metrics({**metrics, "beta/histogram": histogram}, step=3)
+    log.log_metrics({"val/hit_ratio@1": 0.125, "train/loss": 1.0, "val/mrr": 0.5, "val/ndcg@5": 0.4}, step=5)
+    log.save()
+    _end_service()
+    (segment,) = segments(tmp_path)
+    shown = summary(segment)
+    assert "beta/histogram" not in shown
+    names = [name for name in shown if not name.startswith("_")]
+    assert names[:6] == ["HR@1.last", "HR@1.max", "Loss.last", "Loss.min", "MRR.last", "MRR.max"]
+    assert (shown["HR@1.max"], shown["HR@1.last"], shown["Loss.min"]) == ("0.25", "0.125", "1")
+    first, second = logged_lines(tmp_path, RUN_ID)
+    assert (first["HR@1"], first["Loss"], "MRR" in first) == (0.25, 2.0, False)
+    assert (second["val/mrr"], second["MRR"]) == (0.5, 0.5)
+
+
+def test_what_is_said_of_the_mode_is_what_became_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin = wandb.init
+
+    def init(**settings: Any) -> Any:
+        if settings["mode"] == "online":
+            raise wandb.errors.UsageError("no API key configured")
+        return begin(**settings)
+
+    monkeypatch.setattr(wandb, "init", init)
+    log = WandbRun(str(tmp_path), RUN_ID, "online", "project", "name")
+    with caplog.at_level("INFO"), pytest.warns(UserWarning, match="the run is kept offline"):
+        log.log_hyperparams({"a": 1.0})
+    said = [record.getMessage() for record in caplog.records if "W&B run" in record.getMessage()]
+    assert said == [f"W&B run {RUN_ID}, offline: wandb leet {tmp_path}/wandb"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, 0),
+        (RuntimeError("crash"), 1),
+        (SystemExit(), 0),
+        (SystemExit(143), 143),
+        (SystemExit("a message"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_the_status_of_a_process(error: BaseException | None, status: int) -> None:
+    assert exit_status(error) == status
+
+
+def test_a_crash_is_not_finished(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = config(tiny_folder)
+    settings["wandb"]["mode"] = "offline"
+    settings["trainer"]["callbacks"] = [{"class_path": "tests.cli.Crash", "init_args": {"after_step": 1}}]
+    with pytest.raises(RuntimeError, match="crash"):
+        run("fit", "run", settings)
+    (segment,) = segments(Path("outputs/tiny/run"))
+    assert "exit code 1" in inspect("--summary", str(segment))

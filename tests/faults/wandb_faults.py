@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from callbacks.wandb_run import HEADLINES
 from callbacks.wandb_segments import STEP, logged_lines
 from tests.faults.outcome import lost_steps
 from tests.faults.wandb_server import serve
@@ -28,7 +29,11 @@ def _require_axis(folder: Path) -> None:
         ]
     found = []
     for line in logged_lines(folder, (folder / "wandb_run_id").read_text()):
-        metrics = {name: float(value) for name, value in line.items() if not name.startswith(("_", STEP))}
+        metrics = {
+            name: float(value)
+            for name, value in line.items()
+            if not name.startswith(("_", STEP, *HEADLINES.values()))
+        }
         found.append({"step": float(line[STEP]), **metrics})
     if found != expected:
         raise AssertionError(
