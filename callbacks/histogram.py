@@ -37,6 +37,7 @@ class Histogram:
             values: Any shape.
             where: True where a value counts; the others may be anything.
         """
+        where = where & ~values.isnan()  # it has no bin, and `FiniteLoss` says why the run ends
         position = (torch.where(where, values, self._low) - self._low) / (self._high - self._low) * self._bins
         index = position.clamp(0, self._bins - 1).long().flatten()
         if self._counts is None:

@@ -38,3 +38,11 @@ def test_a_restored_histogram_goes_on() -> None:
     empty = Histogram(0.0, 3.0, 3)
     empty.load_state_dict(empty.state_dict(), torch.device("cpu"))
     assert empty.reduce(trainer()).tolist() == [0, 0, 0]
+
+
+def test_what_is_not_a_number_counts_nowhere() -> None:
+    """It must not end training before `FiniteLoss` says what happened; infinities lie beyond the outermost bins."""
+    histogram = Histogram(0.0, 3.0, 3)
+    values = torch.tensor([torch.nan, torch.inf, -torch.inf, 1.5])
+    histogram.add(values, torch.ones(4, dtype=torch.bool))
+    assert histogram.reduce(trainer()).tolist() == [1, 1, 1]
