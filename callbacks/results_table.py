@@ -63,15 +63,15 @@ class ResultsTable(pl.Callback):
 
 def _table(metrics: dict[str, float], ranks: HeldOut, prefix: str, users: list[str]) -> str:
     names = np.array(users)[ranks.user]
+    several = len(np.unique(names)) > 1  # one user says nothing of others
+    values = rank_metrics(torch.from_numpy(ranks.rank).double()) if several else {}
     intervals = {
-        f"{prefix}{name}": bootstrap_interval(values.numpy(), names, seed=0)
-        for name, values in rank_metrics(torch.from_numpy(ranks.rank).double()).items()
+        f"{prefix}{name}": bootstrap_interval(value.numpy(), names, seed=0) for name, value in values.items()
     }
     width = max(map(len, metrics), default=0)
-    lines = [f"{len(ranks.id)} examples of {len(set(ranks.user))} users; 95 % intervals, users resampled"]
+    head = f"{len(names)} examples of {len(np.unique(names))} user{'s' if several else ''}"
+    lines = [f"{head}; 95 % intervals, users resampled" if several else head]
     for name, value in sorted(metrics.items()):
-        line = f"{name.ljust(width)}  {value:.4f}"
-        if (interval := intervals.get(name)) is not None:
-            line += "  [{:.4f}, {:.4f}]".format(*interval)
-        lines.append(line)
+        interval = "  [{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
+        lines.append(f"{name.ljust(width)}  {value:.4f}{interval}")
     return "\n".join(lines)

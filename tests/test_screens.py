@@ -8,12 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from callbacks import CollapseAlarm
+from callbacks.held_out import HeldOut
+from callbacks.results_table import _table
 from lightning_modules import fit_summary
 from study.summary import read_run
 from tests.cli import BreakLoss, config, run, supervised, weights
@@ -54,10 +57,18 @@ def test_a_fit_ends_with_what_to_run_next_and_a_test_with_intervals(
     users = pq.read_table("outputs/my run/predictions.parquet")["user"].unique()
     assert table[0] == f"21 examples of {len(users)} users; 95 % intervals, users resampled"
     assert [line.split()[0] for line in table[1:]] == sorted(summary.metrics)
-    for name, (low, high) in summary.intervals.items():
+    for name, interval in summary.intervals.items():
+        assert interval is not None
+        low, high = interval
         assert f"{name.ljust(16)}  {summary.metrics[name]:.4f}  [{low:.4f}, {high:.4f}]" in table
     run("validate", "run", settings, *here, "--verbose", "false")
     assert "%" not in capsys.readouterr().out
+
+
+def test_one_user_has_no_interval() -> None:
+    """Hits at ranks 0 and 3 of 0-based ranks: mrr (1 + 1/4) / 2."""
+    ranks = HeldOut(np.array([0, 1]), np.array([0, 0]), np.array([0, 3]))
+    assert _table({"test/mrr": 0.625}, ranks, "test/", ["u"]) == "2 examples of 1 user\ntest/mrr  0.6250"
 
 
 @pytest.mark.parametrize(
