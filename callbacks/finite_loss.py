@@ -52,7 +52,8 @@ class FiniteLoss(pl.Callback):
             return
         if not trainer.strategy.reduce(self._finite.int(), reduce_op="min").item():
             raise InputError(
-                f"the loss became NaN or infinite at or before step {trainer.global_step}: {_float16_remedy(trainer) or _remedy(trainer)}"
+                f"the loss became NaN or infinite at or before step {trainer.global_step}: "
+                f"{_float16_remedy(trainer) or _remedy(trainer)}"
             )
 
 

@@ -122,7 +122,7 @@ def test_float16_is_named_where_it_is_too_small(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = config(tiny_folder)
+    settings = config(tiny_folder, train_in_low_precision=True)
     settings["trainer"].update(
         precision="16-true",
         max_steps=4,
