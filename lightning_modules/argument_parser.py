@@ -5,10 +5,10 @@ import ast
 import json
 from typing import Any, NoReturn
 
-from lightning.pytorch.cli import LightningArgumentParser
+from lightning_modules.schedule_factory import ScheduleParser
 
 
-class RunArgumentParser(LightningArgumentParser):
+class RunArgumentParser(ScheduleParser):
     """Raises errors for the caller to explain, and keeps `null` inside nested settings.
 
     Options have to be written in full: an abbreviation would change its meaning with the next option that is added.

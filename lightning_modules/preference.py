@@ -28,7 +28,7 @@ class PreferenceModule(LanguageModelRecommender):
         language_model: What to build or load; the same as in stage 1.
         objective: Any objective of `losses`.
         optimizer: Takes the trained parameters.
-        lr_scheduler: Takes the optimiser and the number of steps.
+        lr_scheduler: Any schedule; its length is filled in, see `TrainedRankingModule`.
         lora: Adapters; None trains all weights.
         init_from: Policy and reference at the start: a checkpoint of stage 1, or the folder of a PEFT adapter that was
             trained elsewhere; None starts from the language model. On the command line also the name of the run beside

@@ -31,7 +31,7 @@ class LanguageModelRecommender(TrainedRankingModule):
     Args:
         language_model: What to build or load.
         optimizer: Takes the trained parameters.
-        lr_scheduler: Takes the optimiser and the number of steps; stepped after every optimiser step.
+        lr_scheduler: Any schedule; its length is filled in, see `TrainedRankingModule`.
         lora: Adapters; None trains all weights.
         gradient_checkpointing: Keep a layer's input alone and compute the rest again in the backward pass: less memory,
             about a third more time, the same gradients.

@@ -23,7 +23,7 @@ class SupervisedModule(LanguageModelRecommender):
     Args:
         language_model: What to build or load.
         optimizer: Takes the trained parameters.
-        lr_scheduler: Takes the optimiser and the number of steps.
+        lr_scheduler: Any schedule; its length is filled in, see `TrainedRankingModule`.
         lora: Adapters; None trains all weights.
         history_weight: w; a model from scratch learns titles from it, a pretrained one hardly needs it.
         gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.

@@ -6,16 +6,18 @@ from typing import Any, ClassVar
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from datamodules import HistoryDataModule
 from datamodules.base import StoredDataModule
 from datamodules.errors import InputError
 from lightning_modules.checkpoints import require_trained_data
 from lightning_modules.ranking import RankingModule
+from lightning_modules.run_length import run_length
+from lightning_modules.schedule_factory import SchedulerFactory
 
 OptimizerFactory = Callable[[Any], Optimizer]
-SchedulerFactory = Callable[[Optimizer, int], LRScheduler]
+
+__all__ = ["OptimizerFactory", "SchedulerFactory", "TrainedRankingModule"]
 
 
 class TrainedRankingModule(RankingModule):
@@ -23,7 +25,8 @@ class TrainedRankingModule(RankingModule):
 
     Args:
         optimizer: Takes the trained parameters.
-        lr_scheduler: Takes the optimiser and the number of steps; stepped after every optimiser step.
+        lr_scheduler: Any schedule of torch or of this package, stepped after every optimiser step; `total_steps` and
+            `T_max` default to the steps of the run, `max_lr` to the optimiser's rate.
 
     Attributes:
         numbered: What of the data the weights know by number: `tokens`, `items`, `users`.
@@ -45,7 +48,7 @@ class TrainedRankingModule(RankingModule):
         optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
         if self._lr_scheduler is None:
             return optimizer
-        scheduler = self._lr_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        scheduler = self._lr_scheduler(optimizer, num_steps=run_length(self.trainer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

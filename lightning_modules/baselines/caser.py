@@ -71,7 +71,7 @@ class Caser(SequentialRecommender):
 
     Args:
         optimizer: Takes the trained parameters.
-        lr_scheduler: Takes the optimiser and the number of steps.
+        lr_scheduler: Any schedule; its length is filled in, see `TrainedRankingModule`.
         length: L (1 to 9 in the paper, 5 on MovieLens).
         hidden_size: d (5 to 100 in the paper, 50 on MovieLens).
         num_horizontal: Horizontal filters per height (4 to 64 in the paper, 16 on MovieLens).

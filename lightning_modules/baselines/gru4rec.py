@@ -39,7 +39,7 @@ class GRU4Rec(SequentialRecommender):
 
     Args:
         optimizer: Takes the trained parameters.
-        lr_scheduler: Takes the optimiser and the number of steps.
+        lr_scheduler: Any schedule; its length is filled in, see `TrainedRankingModule`.
         hidden_size: Units (100 or 1000 in the paper).
         num_layers: Layers; one is best in the paper.
         dropout: Of item vectors and of states.

@@ -83,7 +83,7 @@ class SASRec(SequentialRecommender):
 
     Args:
         optimizer: Takes the trained parameters.
-        lr_scheduler: Takes the optimiser and the number of steps.
+        lr_scheduler: Any schedule; its length is filled in, see `TrainedRankingModule`.
         hidden_size: d (50 in the paper).
         num_blocks: b (2 in the paper).
         num_heads: Attention heads (1 in the paper).
