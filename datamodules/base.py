@@ -1,5 +1,6 @@
 """What all data modules share: a store built once, loaders that know the ranks, and going on where training stopped."""
 
+import math
 import os
 import time
 from abc import abstractmethod
@@ -218,12 +219,15 @@ class StoredDataModule(pl.LightningDataModule):
         return sampler
 
     def training_rows(self, batches: float, per_epoch: int) -> NDArray[np.int64]:
-        """Lists the rows that all ranks together train on, each once, in order; shape [N].
+        """Lists the rows that all ranks together will train on, each once, in order; shape [N].
 
         Args:
-            batches: Length of the run from its beginning; infinity means until every row was seen.
+            batches: Batches of a process from where training starts; infinity takes every row.
             per_epoch: Batches of an epoch that are trained on, see `trainer.limit_train_batches`.
         """
+        seen = np.zeros(len(self.store.splits["train"]), dtype=bool)
+        if math.isinf(batches):
+            return np.arange(len(seen))
         whole = self.global_batch
         sampler = TrainingSampler(
             self._lengths("train"),
@@ -231,11 +235,11 @@ class StoredDataModule(pl.LightningDataModule):
             self.order_seed,
             accumulated=whole.accumulated,
         )
-        seen = np.zeros(len(self.store.splits["train"]), dtype=bool)
-        epoch, left = 0, batches
-        while left > 0 and not seen.all():
-            seen[sampler.rows_of(epoch)[: int(min(left, per_epoch))]] = True
-            epoch, left = epoch + 1, left - per_epoch
+        epoch, first = self._start
+        end = first + int(batches)  # counted from the beginning of `epoch`
+        while first < end and not seen.all():
+            seen[sampler.rows_of(epoch)[first : min(end, per_epoch)]] = True
+            epoch, first, end = epoch + 1, 0, end - per_epoch
         return np.flatnonzero(seen)
 
     def candidates_loader(self, rows: NDArray[np.int64], batch_size: int) -> DataLoader[Any]:
@@ -274,10 +278,10 @@ class StoredDataModule(pl.LightningDataModule):
         """Says how far into the epoch training is."""
         state: dict[str, Any] = {"epoch": 0, "batches": 0, **asdict(self.global_batch)}
         if self.trainer is not None:
-            epoch, batches = (
-                self.trainer.current_epoch,
-                self.trainer.fit_loop.epoch_loop.batch_progress.current.ready,
-            )
+            loop = self.trainer.fit_loop
+            # The epoch begun last, whether or not it counts as over: the end of training ends it in its middle.
+            epoch = max(0, loop.epoch_progress.current.started - 1)
+            batches = loop.epoch_loop.batch_progress.current.ready
             if batches >= self.trainer.num_training_batches:
                 epoch, batches = epoch + 1, 0
             state.update(epoch=epoch, batches=batches)

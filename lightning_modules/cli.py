@@ -81,6 +81,8 @@ class DynamicPOCLI(LightningCLI):
             "monitor": "val/hit_ratio@1",
             "mode": "max",
             "enable_version_counter": False,
+            # Not at the end of an epoch: the last checkpoint, which is written after a validation, has to know the best.
+            "save_on_train_epoch_end": False,
         }
         parser.set_defaults({f"best_checkpoint.{key}": value for key, value in best.items()})
         parser.link_arguments("seed_everything", "data.init_args.order_seed", compute_fn=order_seed)

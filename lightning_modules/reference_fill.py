@@ -31,9 +31,9 @@ def cached_reference(module: "PreferenceModule", reference: Reference, folder: P
     """
     trainer = module.trainer
     data = trainer.datamodule
+    steps_left = trainer.estimated_stepping_batches - trainer.global_step
     rows = data.training_rows(
-        trainer.estimated_stepping_batches * trainer.accumulate_grad_batches,
-        int(trainer.num_training_batches),
+        steps_left * trainer.accumulate_grad_batches, int(trainer.num_training_batches)
     )
     ids = data.store.splits["train"].data.table["id"].to_numpy()[rows]
     store = ReferenceStore(folder / f"reference-{cache_key(*module.reference_identity, data.fingerprint)}")

@@ -165,4 +165,5 @@ def test_a_run_of_unknown_length_needs_a_schedule_without_one(
         run("fit", "timed", settings)
     assert caught.value.code == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1 and "set trainer.max_steps or trainer.max_epochs" in lines[0]
+    assert len(lines) == 1
+    assert "set trainer.max_steps or trainer.max_epochs" in lines[0]
