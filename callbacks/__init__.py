@@ -5,6 +5,7 @@ from callbacks.best_checkpoint import BestCheckpoint
 from callbacks.boundary_proportion import BoundaryProportion
 from callbacks.collapse_alarm import CollapseAlarm
 from callbacks.difficulty_rewards import DifficultyRewards
+from callbacks.extension import Extension
 from callbacks.finite_loss import FiniteLoss
 from callbacks.generation_metrics import GenerationMetrics
 from callbacks.gradient_suppression import GradientSuppression
@@ -29,6 +30,7 @@ __all__ = [
     "BoundaryProportion",
     "CollapseAlarm",
     "DifficultyRewards",
+    "Extension",
     "FiniteLoss",
     "GenerationMetrics",
     "GradientSuppression",

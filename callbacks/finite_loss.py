@@ -9,6 +9,7 @@ from torch import Tensor
 from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.window import StepCounter
 from datamodules.errors import InputError
+from lightning_modules.reference_cache import CachedReference
 
 
 class FiniteLoss(pl.Callback):
@@ -51,6 +52,7 @@ class FiniteLoss(pl.Callback):
         if self._finite is None:
             return
         if not trainer.strategy.reduce(self._finite.int(), reduce_op="min").item():
+            _require_cached(trainer)
             raise InputError(
                 f"the loss became NaN or infinite at or before step {trainer.global_step}: "
                 f"{_float16_remedy(trainer) or _remedy(trainer)}"
@@ -79,3 +81,16 @@ def _float16_remedy(trainer: pl.Trainer) -> str | None:
         f"float16 holds nothing above 65,504, and trainer.precision is {trainer.precision}: start over with "
         "trainer.precision bf16-mixed or 32-true, and if that is not enough with a lower learning rate"
     )
+
+
+def _require_cached(trainer: pl.Trainer) -> None:
+    """Raise where the loss is no number because the reference cache lacks an example."""
+    reference = getattr(trainer.lightning_module, "reference", None)
+    if not isinstance(reference, CachedReference):
+        return
+    example = int(trainer.strategy.reduce(reference.missed, reduce_op="max").item())
+    if example >= 0:
+        raise InputError(
+            f"the reference cache lacks example {example}, whose loss is no number therefore: the checkpoints on disk "
+            "are from before it; resume from the last one with model.reference_cache null"
+        )

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks import (
     BestCheckpoint,
+    Extension,
     FiniteLoss,
     LastCheckpoint,
     MetricsCSV,
@@ -81,7 +82,7 @@ class DynamicPOCLI(LightningCLI):
             "monitor": "val/hit_ratio@1",
             "mode": "max",
             "enable_version_counter": False,
-            # Not at the end of an epoch: the last checkpoint, which is written after a validation, has to know the best.
+            # Right after a validation, since the last checkpoint, which follows, has to know the best one.
             "save_on_train_epoch_end": False,
         }
         parser.set_defaults({f"best_checkpoint.{key}": value for key, value in best.items()})
@@ -165,6 +166,7 @@ class DynamicPOCLI(LightningCLI):
         own = [
             ValidationDue(),
             WholeSteps(),
+            Extension(),
             FiniteLoss(),
             TrainingMetrics(),
             RNGState(),

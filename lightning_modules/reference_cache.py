@@ -37,23 +37,27 @@ class CachedReference(Reference):
     ids: Tensor
     items: Tensor
     log_probs: Tensor
+    missed: Tensor
 
     def __init__(self, ids: Tensor, items: Tensor, log_probs: Tensor) -> None:
         super().__init__()
-        for name, values in (("ids", ids), ("items", items), ("log_probs", log_probs)):
+        missed = torch.tensor(-1)  # the id of an example that was asked for and is not there
+        for name, values in (("ids", ids), ("items", items), ("log_probs", log_probs), ("missed", missed)):
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, batch: Batch) -> Tensor:
         """Finds a batch's responses.
 
         Returns:
-            Log-probabilities, 0 where there is no response, NaN where the response is not in the cache (which
-            `FiniteLoss` reports), shape [B, R].
+            Log-probabilities, 0 where there is no response, NaN where the response is not in the cache (`FiniteLoss`
+            names an example whose it is), shape [B, R].
         """
         row = torch.searchsorted(self.ids, batch.id).clamp(max=len(self.ids) - 1)
         same = (batch.items[:, :, None] == self.items[row][:, None, :]) & (self.ids[row] == batch.id)[
             :, None, None
         ]
+        absent = ~same.any(-1) & (batch.items >= 0)
+        self.missed = torch.maximum(self.missed, torch.where(absent.any(-1), batch.id, -1).max())
         found = torch.where(same.any(-1), self.log_probs[row].gather(1, same.int().argmax(-1)), torch.nan)
         return found.masked_fill(batch.items < 0, 0.0)
 
@@ -93,8 +97,8 @@ class ReferenceStore:
         there, first = np.unique(table["id"].to_numpy(), return_index=True)
         if len(absent := np.setdiff1d(ids, there)):
             raise InputError(
-                f"{self.folder} lacks {len(absent)} of {len(ids)} examples after all processes filled it: set "
-                "reference_cache to a folder that all of them see"
+                f"{self.folder} lacks {len(absent)} of {len(ids)} examples, the first is {absent[0]}, after all "
+                "processes filled it: set reference_cache to a folder that all of them see"
             )
         table = table.take(first[np.isin(there, ids)])
         return CachedReference(

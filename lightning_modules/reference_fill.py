@@ -32,15 +32,17 @@ def cached_reference(module: "PreferenceModule", reference: Reference, folder: P
     trainer = module.trainer
     data = trainer.datamodule
     steps_left = trainer.estimated_stepping_batches - trainer.global_step
-    rows = data.training_rows(
-        steps_left * trainer.accumulate_grad_batches, int(trainer.num_training_batches)
-    )
+    rows = data.training_rows(steps_left * trainer.accumulate_grad_batches, int(trainer.num_training_batches))
     ids = data.store.splits["train"].data.table["id"].to_numpy()[rows]
     store = ReferenceStore(folder / f"reference-{cache_key(*module.reference_identity, data.fingerprint)}")
     # One process decides: another run may be writing to the folder while this one looks.
     absent = trainer.strategy.broadcast(rows[store.missing(ids)])
     if len(absent):
         rank_zero_info(f"computing reference log-probabilities of {len(absent)} of {len(rows)} examples")
+        if trainer.global_step:
+            rank_zero_info(
+                "in other batches than a run that was longer from the start: equal but for rounding"
+            )
         own = absent[trainer.global_rank :: trainer.world_size]
         loader = data.candidates_loader(own, data.eval_batch_size)
         bar = tqdm(

@@ -21,12 +21,15 @@ CONFIGS = Path("configs")
 
 # Settings that change how fast a run is or what is tested after it, not what it computes; the data module itself checks
 # that a batch over all processes stays as large as it was.
-_FREE = tuple(
-    f"data.init_args.{name}"
-    for name in (
-        "num_workers", "cache_dir", "eval_batch_size", "batch_size", "global_batch_size", "rows_per_chunk",
-        "max_test_examples",
-    )
+_FREE = (
+    "model.init_args.reference_cache",
+    *(
+        f"data.init_args.{name}"
+        for name in (
+            "num_workers", "cache_dir", "eval_batch_size", "batch_size", "global_batch_size", "rows_per_chunk",
+            "max_test_examples",
+        )
+    ),
 )  # fmt: skip
 _TEST_FILE = re.compile(r"data\.init_args\.source\.(\w+\.)*test")
 

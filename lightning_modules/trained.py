@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import nn
+from torch import nn, zeros
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from datamodules import HistoryDataModule
 from datamodules.base import StoredDataModule
@@ -67,6 +68,28 @@ class TrainedRankingModule(RankingModule):
         data, stage = self.trainer.datamodule, TrainerFn(self.trainer.state.fn)
         if isinstance(data, StoredDataModule | HistoryDataModule):
             require_trained_data(checkpoint.get("data"), data.record, self.numbered, stage.value)
+
+    def follow_schedule(
+        self, num_steps: int | None, steps: int
+    ) -> tuple[list[float], Optimizer, LRScheduler]:
+        """Step the schedule of a run of another length, without training.
+
+        Args:
+            num_steps: Optimiser steps of that run; None where nobody knows.
+            steps: Steps to take.
+
+        Returns:
+            The rate of each step; an optimiser without a weight of the model and the schedule, as they are after it.
+        """
+        assert self._lr_scheduler is not None
+        optimizer = self._optimizer([nn.Parameter(zeros(()))])
+        schedule = self._lr_scheduler(optimizer, num_steps=num_steps)
+        rates = []
+        for _ in range(steps):
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+            optimizer.step()
+            schedule.step()
+        return rates, optimizer, schedule
 
 
 def require_float32(module: nn.Module, remedy: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.faults import endings, faults, wandb_faults
+from tests.faults import endings, extension_faults, faults, wandb_faults
 from tests.faults.workload import Mode, Workload
 
 Fault = Callable[[Workload, str, Mode, np.random.Generator], int]
@@ -68,6 +68,13 @@ def plan(quick: bool) -> Iterator[tuple[str, Fault, Mode]]:
         for mode in _MODES:
             for time_ in range(times):
                 yield title, fault, Mode(mode.processes, mode.workers, stage=1 + time_ % 2)
+    for mode in _MODES:
+        yield "extended", extension_faults.extended, Mode(mode.processes, mode.workers, stage=1)
+        yield "extended", extension_faults.extended, Mode(mode.processes, mode.workers, stage=2)
+    for processes in (1, 2):
+        for _ in range(2):
+            cached = Mode(processes, 0, stage=2)
+            yield "extended, with a reference cache", extension_faults.extended_with_a_cache, cached
     for mode in _MODES:
         yield "killed twice, W&B offline", wandb_faults.training_killed, mode
     yield "W&B: no key", wandb_faults.no_key, Mode(1, 0)

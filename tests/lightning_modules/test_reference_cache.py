@@ -1,5 +1,6 @@
 """The cache against the live reference: unit laws, real runs, torn files, two processes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def test_an_unknown_example_or_item_is_nan_and_an_absent_response_zero() -> None
     batch.id, batch.items = torch.tensor([7, 3, 5, 9]), torch.tensor([[4, -1], [2, 8], [1, 2], [4, -1]])
     expected = torch.tensor([[-4.0, 0.0], [-2.0, torch.nan], [torch.nan] * 2, [torch.nan, 0.0]])
     torch.testing.assert_close(cached(batch), expected, equal_nan=True)
+    assert cached.missed == 9  # one of 3, 5 and 9
 
 
 def test_a_run_visits_what_the_cache_was_filled_for(make_data) -> None:
@@ -65,6 +67,15 @@ def test_a_run_visits_what_the_cache_was_filled_for(make_data) -> None:
             visited |= set(table[sampler.rows_of(epoch)[: min(limit, batches - epoch * limit)]].ravel())
         assert set(table[data.training_rows(batches, limit)]) == visited
     assert len(data.training_rows(float("inf"), per_epoch)) == len(table)
+
+
+def test_a_run_that_goes_on_visits_the_rest_of_its_epoch_first(make_data) -> None:
+    """After 3 batches of the second epoch, of which 5 are trained on: 2 of it, 5 of the third, 1 of the fourth."""
+    data = make_data(num_negatives=3)
+    sampler = data.train_dataloader().sampler
+    data._start = (1, 3)
+    visited = [sampler.rows_of(1)[3:5], sampler.rows_of(2)[:5], sampler.rows_of(3)[:1]]
+    assert set(data.training_rows(8, 5)) == {row for rows in visited for row in rows.ravel().tolist()}
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
@@ -92,7 +103,9 @@ def test_two_writers_of_the_same_examples_do_no_harm(filled) -> None:
 
 def test_a_folder_that_other_processes_do_not_see_is_refused(filled) -> None:
     _, store = filled
-    with pytest.raises(InputError, match="lacks 1 of 1 examples.*that all of them see"):
+    with pytest.raises(
+        InputError, match="lacks 1 of 1 examples, the first is 1000000,.*that all of them see"
+    ):
         store.load(torch.tensor([10**6]).numpy())
 
 
@@ -152,6 +165,21 @@ def test_resuming_with_a_cache_is_bit_identical_and_a_new_stage_1_fills_anew(
     run("fit", "next", settings)
     assert len(list(Path("cache").glob("reference-*"))) == 2
     assert list(folder.glob("*.arrow"))
+
+
+@pytest.mark.parametrize("lora", [None])
+def test_an_example_that_slipped_through_is_named(
+    tiny_folder: Path, sft: str, lora, monkeypatch, capsys
+) -> None:
+    every_row = RecommendationDataModule.training_rows
+    monkeypatch.setattr(
+        RecommendationDataModule, "training_rows", lambda self, *args: every_row(self, *args)[:-1]
+    )
+    with pytest.raises(SystemExit):
+        run("fit", "gap", config(tiny_folder, init_from=sft, reference_cache="cache"))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert re.search(r"the reference cache lacks example \d+, .*model.reference_cache null", line)
+    assert "learning rate" not in line
 
 
 @pytest.mark.parametrize("lora", [None])
