@@ -72,7 +72,7 @@ class BoundaryProportion(WindowedCallback):
         if self._restored is not None:
             if self._restored["total"] != self._total:
                 pl_module.print(
-                    "boundary/stage_…: the thirds in metrics.csv so far are of the length that the run had, those to come "
+                    "boundary/stage_…: the thirds in metrics.csv so far are of the length that the run had, the others "
                     "of its length now"
                 )
             self._stage_window.load_state_dict(self._restored["stage"], pl_module.device)

@@ -97,4 +97,4 @@ def _require_long_enough(schedule: LRScheduler, num_steps: int | None) -> None:
 
 
 # What a parsed config calls to make a schedule.
-add_instantiator(build_schedule, LRScheduler)
+add_instantiator(build_schedule, LRScheduler)  # type: ignore[arg-type]  # it is asked for schedules alone

@@ -26,6 +26,13 @@ def test_counts_are_numpys(values: np.ndarray, where: np.ndarray) -> None:
     assert histogram.reduce(trainer()).tolist() == [0] * 8
 
 
+def test_what_is_no_number_is_in_no_bin() -> None:
+    """A loss that is no number ends a run with a line of its own, not with an index out of range."""
+    histogram = Histogram(0.0, 2.0, 2)
+    histogram.add(torch.tensor([float("nan"), 1.5, float("-inf")]), torch.ones(3, dtype=torch.bool))
+    assert histogram.reduce(trainer()).tolist() == [1, 1]
+
+
 def test_a_restored_histogram_goes_on() -> None:
     whole, first, second = (Histogram(0.0, 3.0, 3) for _ in range(3))
     everywhere = torch.ones(2, dtype=torch.bool)
