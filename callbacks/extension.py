@@ -28,8 +28,10 @@ class Extension(pl.Callback):
                 f"the validation after step {step} was made because the run ended there: a run that was longer from "
                 "the start does not have it"
             )
-        if self._lengths and self._lengths[-1][1] != now and trainer.lr_scheduler_configs:
-            assert isinstance(pl_module, TrainedRankingModule)
+        if self._lengths and self._lengths[-1][1] == now:
+            return
+        scheduled = isinstance(pl_module, TrainedRankingModule) and trainer.lr_scheduler_configs
+        if self._lengths and scheduled:
             before = self._rates_before(pl_module, step)
             rates = _continue_schedule(trainer, pl_module, step, now)
             differing = [index for index, rate in enumerate(before) if rate != rates[index]]
@@ -39,12 +41,11 @@ class Extension(pl.Callback):
                     f"{differing[0] + 1} to {differing[-1] + 1} its learning rates differ from those of a run that had "
                     f"{_steps(now)} from the start"
                 )
-        if not self._lengths or self._lengths[-1][1] != now:
-            self._lengths.append((step, now))
+        self._lengths.append((step, now))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note a validation that only the end of training causes."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and not _is_scheduled(trainer):
+        if trainer.state.fn == "fit" and trainer.should_stop and not _is_scheduled(trainer):
             self._extra_validation = trainer.global_step
 
     def _rates_before(self, module: TrainedRankingModule, step: int) -> list[float]:

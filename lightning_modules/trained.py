@@ -82,7 +82,7 @@ class TrainedRankingModule(RankingModule):
             The rate of each step; an optimiser without a weight of the model and the schedule, as they are after it.
         """
         assert self._lr_scheduler is not None
-        optimizer = self._optimizer([nn.Parameter(zeros(()))])
+        optimizer = self._optimizer([nn.Parameter(zeros(1, 1))])
         schedule = self._lr_scheduler(optimizer, num_steps=num_steps)
         rates = []
         for _ in range(steps):

@@ -78,11 +78,12 @@ def test_a_run_with_a_reference_cache(tiny_folder: Path) -> None:
     The run that is longer from the start finds all rows: computed in other batches, they would differ by rounding.
     """
     settings = settings_of(tiny_folder, reference_cache="cached")
+    settings["trainer"]["limit_val_batches"] = 0
     short = train("cached", settings, *steps(4, 9))
     shards = set(Path("cached").glob("*/*.arrow"))
     long = train("cached-long", settings, *steps(9))
     assert set(Path("cached").glob("*/*.arrow")) == shards
-    assert differences(short, long, 1) == []
+    assert differences(short, long, 1, ["last"]) == []
     run("fit", "cached", settings_of(tiny_folder), "--trainer.max_steps", "10", "--ckpt_path", "last")
     assert read_whole(short / "checkpoints/last.ckpt")["global_step"] == 10
 
