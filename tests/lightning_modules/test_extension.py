@@ -137,8 +137,9 @@ def test_a_schedule_that_depends_on_the_length(tiny_folder: Path, capsys: pytest
         assert [step for step in lines if lines[step][f"boundary/stage_{stage}/proportion"]] == ends
 
 
+# The last step's checkpoint is written after the step as any other, or when training ends.
 @pytest.mark.slow
-@pytest.mark.parametrize("cache", [None, "cached"])
+@pytest.mark.parametrize(("cache", "every"), [(None, 1), ("cached", 50)])
 @pytest.mark.parametrize(
     ("lengths", "accumulated", "trainer"),
     [
@@ -154,20 +155,16 @@ def test_a_schedule_that_depends_on_the_length(tiny_folder: Path, capsys: pytest
     ],
 )
 def test_every_way_to_end(
-    tiny_folder: Path, cache: str | None, lengths: Any, accumulated: int, trainer: dict[str, Any]
+    tiny_folder: Path, cache: str | None, every: int, lengths: Any, accumulated: int, trainer: dict[str, Any]
 ) -> None:
     settings = settings_of(tiny_folder, accumulated, reference_cache=cache)
     settings["trainer"].update(trainer)
-    for every in (
-        50,
-        1,
-    ):  # the last step's checkpoint is written when training ends, or after the step as any other
-        settings["last_checkpoint"]["every_n_train_steps"] = every
-        extended, long = train("extended", settings, *lengths), train("long", settings, lengths[-1])
-        found = differences(extended, long, 1)
-        if accumulated > 1:  # the recorder keeps one batch of a step
-            found = [what for what in found if not what.startswith("samples")]
-        assert found == []
+    settings["last_checkpoint"]["every_n_train_steps"] = every
+    extended, long = train("extended", settings, *lengths), train("long", settings, lengths[-1])
+    found = differences(extended, long, 1)
+    if accumulated > 1:  # the recorder keeps one batch of a step
+        found = [what for what in found if not what.startswith("samples")]
+    assert found == []
 
 
 @pytest.mark.slow
@@ -204,14 +201,3 @@ def test_early_stopping(tiny_folder: Path) -> None:
         reached = read_whole(folder / "checkpoints/last.ckpt")["global_step"]
         assert reached == (12 if args else 8)
     assert differences(folder, long, 1) == []
-
-
-@pytest.mark.slow
-def test_a_time_limit(tiny_folder: Path) -> None:
-    """No time at all is over after a step; its rest is as if it had always been limited by steps."""
-    settings = settings_of(tiny_folder)
-    folder = train("timed", settings, {"max_time": "00:00:00:00"}, {"max_time": None, "max_steps": 9})
-    long = train("untimed", settings, *steps(9))
-    found, expected = (read_whole(path / "checkpoints/last.ckpt")["state_dict"] for path in (folder, long))
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
-    assert samples(folder, 0).by_step == samples(long, 0).by_step
