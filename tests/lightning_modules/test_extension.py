@@ -155,8 +155,16 @@ def test_a_schedule_that_depends_on_the_length(tiny_folder: Path, capsys: pytest
     ],
 )
 def test_every_way_to_end(
-    tiny_folder: Path, cache: str | None, every: int, lengths: Any, accumulated: int, trainer: dict[str, Any]
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cache: str | None,
+    every: int,
+    lengths: Any,
+    accumulated: int,
+    trainer: dict[str, Any],
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # the recorder appends to what an earlier case left
     settings = settings_of(tiny_folder, accumulated, reference_cache=cache)
     settings["trainer"].update(trainer)
     settings["last_checkpoint"]["every_n_train_steps"] = every
