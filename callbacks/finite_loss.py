@@ -91,6 +91,6 @@ def _require_cached(trainer: pl.Trainer) -> None:
     example = int(trainer.strategy.reduce(reference.missed, reduce_op="max").item())
     if example >= 0:
         raise InputError(
-            f"the reference cache lacks example {example}, whose loss is no number therefore: the checkpoints on disk "
-            "are from before it; resume from the last one with model.reference_cache null"
+            f"the loss became NaN at or before step {trainer.global_step}, since the reference cache lacks example "
+            f"{example}: set model.reference_cache null, also to go on with --ckpt_path last"
         )

@@ -225,22 +225,14 @@ class StoredDataModule(pl.LightningDataModule):
             batches: Batches of a process from where training starts; infinity takes every row.
             per_epoch: Batches of an epoch that are trained on, see `trainer.limit_train_batches`.
         """
-        seen = np.zeros(len(self.store.splits["train"]), dtype=bool)
+        lengths, whole = self._lengths("train"), self.global_batch
         if math.isinf(batches):
-            return np.arange(len(seen))
-        whole = self.global_batch
+            return np.arange(len(lengths))
+        at_once = whole.processes * whole.batch_size
         sampler = TrainingSampler(
-            self._lengths("train"),
-            whole.processes * whole.batch_size,
-            self.order_seed,
-            accumulated=whole.accumulated,
+            lengths, at_once, self.order_seed, 0, 1, *self._start, accumulated=whole.accumulated
         )
-        epoch, first = self._start
-        end = first + int(batches)  # counted from the beginning of `epoch`
-        while first < end and not seen.all():
-            seen[sampler.rows_of(epoch)[first : min(end, per_epoch)]] = True
-            epoch, first, end = epoch + 1, 0, end - per_epoch
-        return np.flatnonzero(seen)
+        return sampler.rows_ahead(int(batches), per_epoch)
 
     def candidates_loader(self, rows: NDArray[np.int64], batch_size: int) -> DataLoader[Any]:
         """Loads chosen training rows with all their candidates, rows of similar length together."""

@@ -80,6 +80,21 @@ class TrainingSampler(Sampler[tuple[int, int]]):
         own = self.rows_of(self._epoch)[skip:].ravel()
         return ((self._epoch, row) for row in own.tolist())
 
+    def rows_ahead(self, batches: int, per_epoch: int) -> NDArray[np.int64]:
+        """List this rank's rows of the next batches, each once, in order; shape [N].
+
+        Args:
+            batches: Batches from where training starts.
+            per_epoch: Batches of an epoch that are trained on.
+        """
+        seen = np.zeros(len(self._lengths), dtype=bool)
+        epoch, first = self._start
+        end = first + batches  # counted from the beginning of `epoch`
+        while first < end and not seen.all():
+            seen[self.rows_of(epoch)[first : min(end, per_epoch)]] = True
+            epoch, first, end = epoch + 1, 0, end - per_epoch
+        return np.flatnonzero(seen)
+
     def rows_of(self, epoch: int) -> NDArray[np.int64]:
         """Lists this rank's rows of a whole epoch, shape [num_batches, batch_size]."""
         keys = random_bits(self._seed, Stream.EPOCH_ORDER, np.arange(len(self._lengths)), 1, epoch)[:, 0]

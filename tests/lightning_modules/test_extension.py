@@ -96,7 +96,7 @@ def test_a_run_that_an_event_ended(
     recorder = settings["trainer"]["callbacks"]
     stop = {"class_path": f"{__name__}.Stop", "init_args": {"after_step": 5}}
     settings["trainer"]["callbacks"] = [*recorder, {"class_path": "callbacks.BoundaryProportion"}, stop]
-    run("fit", "event", settings)
+    run("fit", "event", settings, "--trainer.max_time", "00:01:00:00")
     settings["trainer"]["callbacks"] = recorder
     folder = run("fit", "event", settings, "--trainer.max_steps", "9", "--ckpt_path", "last")
     assert "the validation after step 5 was made because the run ended there" in capsys.readouterr().out

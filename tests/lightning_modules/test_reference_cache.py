@@ -178,7 +178,7 @@ def test_an_example_that_slipped_through_is_named(
     with pytest.raises(SystemExit):
         run("fit", "gap", config(tiny_folder, init_from=sft, reference_cache="cache"))
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert re.search(r"the reference cache lacks example \d+, .*model.reference_cache null", line)
+    assert re.search(r"the reference cache lacks example \d+: set model.reference_cache null", line)
     assert "learning rate" not in line
 
 
