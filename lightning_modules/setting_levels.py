@@ -8,6 +8,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from lightning_modules.schedule_factory import ScheduleParser
+
 _MOST_NAMES = 25
 
 
@@ -70,7 +72,7 @@ def class_level(kind: type, skip: int, path: tuple[str, ...]) -> Level:
 
 @cache
 def _class_settings(kind: type, skip: int) -> tuple[dict[str, Any], list[str]]:
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ScheduleParser(exit_on_error=False)
     parser.add_class_arguments(kind, fail_untyped=False, **({"skip": {skip}} if skip else {}))
     return _settings(parser)
 

@@ -54,6 +54,11 @@ def class_types(typehint: Any) -> list[ClassType]:
             arguments, returned = get_args(member)
             skip = len(arguments) if isinstance(arguments, list) else 0
             found += [ClassType(kind.base, skip) for kind in class_types(returned)]
+        elif getattr(member, "_is_protocol", False):
+            call = inspect.signature(member.__call__, eval_str=True)
+            positional = [one for one in call.parameters.values() if one.kind is one.POSITIONAL_ONLY]
+            skip = len(positional) - 1  # self
+            found += [ClassType(kind.base, skip) for kind in class_types(call.return_annotation)]
         elif inspect.isclass(member) and not _is_plain(member):
             found.append(ClassType(member))
     return found

@@ -133,6 +133,8 @@ def test_a_wrong_option(option: str, message: str, capsys) -> None:
         slow("fit --config ok.yaml --data.num_negatives --data.batch_size 4", "--data.num_negatives: needs a value, expected a whole number"),
         slow("fit --config ok.yaml --print_config --data.num_negative 3", "--data.num_negative 3: RecommendationDataModule has no setting num_negative; did you mean --data.num_negatives?"),
         slow("fit --config ok.yaml --print_config=all", 'Invalid option "all" for --print_config'),
+        ("fit --config ok.yaml --model.lr_scheduler torch.optim.lr_scheduler.ExponentialLR", "model.lr_scheduler.gamma is missing and ExponentialLR needs it: give it in the config or as --model.lr_scheduler.gamma, expected a number"),
+        slow("fit --config ok.yaml --model.lr_scheduler CosineAnnealingLR --data.num_negative 3", "--data.num_negative 3: RecommendationDataModule has no setting num_negative; did you mean --data.num_negatives?"),
         slow("fit --config ok.yaml --model.lr_scheduler lightning_modules.LinearWarmup --model.lr_scheduler.warmup 3", "--model.lr_scheduler.warmup 3: LinearWarmup has no setting warmup; did you mean --model.lr_scheduler.warmup_steps?"),
         slow("fit --config ok.yaml --trainer.callbacks+ callbacks.CollapseAlarm --trainer.callbacks.patients 3", "--trainer.callbacks.patients 3: CollapseAlarm has no setting patients; did you mean --trainer.callbacks.patience?"),
         slow("fit --config ok.yaml --model.language_model lightning_modules.PretrainedLM", "model.language_model.name is missing and PretrainedLM needs it: give it in the config or as --model.language_model.name, expected text"),
