@@ -92,8 +92,10 @@ class AdapterExport(pl.Callback):
         self._metrics = state_dict["metrics"]
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the folders, on one process."""
+        """Writes the folders, on one process; nothing in a `fast_dev_run`."""
         if not trainer.is_global_zero or not isinstance(pl_module, LanguageModelRecommender):
+            return
+        if trainer.fast_dev_run:
             return
         checkpoint = self._checkpoint(trainer, pl_module)
         state = {name.removeprefix(_PREFIX): value for name, value in checkpoint["state_dict"].items()}

@@ -48,12 +48,6 @@ class MetricsCSV(LineLogger):
         csv.DictWriter(text, self._columns).writerows(self._waiting)
         _append(self._path, text.getvalue().encode())
 
-    @rank_zero_only
-    def restart(self) -> None:
-        """Begins a new file."""
-        self._pending, self._columns, self._waiting = {}, None, []
-        self._path.unlink(missing_ok=True)
-
     def num_lines(self) -> int:
         """Lines under the header, once the line in hand is written and the file is flushed to the disk."""
         self.save()
@@ -65,7 +59,6 @@ class MetricsCSV(LineLogger):
     @rank_zero_only
     def keep(self, num_lines: int) -> None:
         """Drops what was written after the checkpoint that training resumes from."""
-        self._pending, self._waiting = {}, []
         columns, lines = self._read()
         if len(lines) > num_lines:
             self._replace(columns, lines[:num_lines])

@@ -8,23 +8,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from callbacks.parquet_file import write_parquet
+from callbacks.parquet_file import ResultWriter
 from callbacks.ranks import of_all_ranks
 from datamodules.errors import InputError
 from lightning_modules.exact import is_part
 
 
-class PredictionWriter(pl.Callback):
+class PredictionWriter(ResultWriter):
     """Writes `predictions.parquet`: one row per example, candidates ranked best first.
 
     Columns: `id`, `user` (the source's id), `target` (title), `rank` of the target (1 is best), `candidates` (titles,
-    best first; examples may have different numbers of them), `scores` (in the same order).
+    best first; examples may have different numbers of them), `scores` (in the same order). The schema's metadata name
+    the checkpoint, see `callbacks.parquet_file`. Nothing is written in a `fast_dev_run`.
 
     Args:
         folder: Where the file goes.
     """
 
     def __init__(self, folder: str) -> None:
+        super().__init__()
         self._path = Path(folder) / "predictions.parquet"
         self._batches: list[dict[str, np.ndarray]] = []
 
@@ -49,12 +51,12 @@ class PredictionWriter(pl.Callback):
         """Gathers all ranks' rows and writes them in the order of their ids."""
         batches = [batch for part in of_all_ranks(self._batches) for batch in part]
         self._batches = []
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         store = trainer.datamodule.store
         table = _table(batches, store.titles, store.users)
         _require_every_example(table, trainer)
-        write_parquet(table, self._path)
+        self.write(table, self._path, trainer)
         pl_module.print(f"wrote {table.num_rows} rows to {self._path}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pyarrow as pa
 
-from callbacks.parquet_file import write_parquet
+from callbacks.parquet_file import ResultWriter
 from callbacks.ranks import of_all_ranks
 from datamodules.errors import InputError
 from lightning_modules.recommender import LanguageModelRecommender
@@ -15,16 +15,18 @@ from lightning_modules.recommender import LanguageModelRecommender
 _Best = tuple[int, list[int], list[float]]
 
 
-class RecommendationWriter(pl.Callback):
+class RecommendationWriter(ResultWriter):
     """Writes `recommendations.parquet`: one row per user, in the order of the histories.
 
-    Columns: `user`, `items` (their names in the catalogue, best first), `titles` and `scores` (in the same order).
+    Columns: `user`, `items` (their names in the catalogue, best first), `titles` and `scores` (in the same order). The
+    schema's metadata name the checkpoint, see `callbacks.parquet_file`. Nothing is written in a `fast_dev_run`.
 
     Args:
         folder: Where the file goes.
     """
 
     def __init__(self, folder: str) -> None:
+        super().__init__()
         self._path = Path(folder) / "recommendations.parquet"
         self._rows: list[_Best] = []
 
@@ -53,10 +55,11 @@ class RecommendationWriter(pl.Callback):
         """Gathers all ranks' rows and writes them."""
         rows = sorted(row for part in of_all_ranks(self._rows) for row in part)
         self._rows = []
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         data = trainer.datamodule
-        write_parquet(_table(rows, data.histories.users, data.items.names, data.items.titles), self._path)
+        table = _table(rows, data.histories.users, data.items.names, data.items.titles)
+        self.write(table, self._path, trainer)
         pl_module.print(f"wrote recommendations for {len(rows)} users to {self._path}")
 
 

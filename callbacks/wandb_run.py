@@ -16,6 +16,9 @@ from datamodules.errors import InputError
 
 Mode = Literal["offline", "online", "disabled"]
 
+# Keeps W&B's id of the run, in the run's folder.
+ID_FILE = "wandb_run_id"
+
 # What to do next where W&B cannot be had.
 _FALLBACK: dict[Mode, tuple[Mode, str]] = {
     "online": ("offline", "the run is kept offline, `wandb sync` uploads it later"),
@@ -68,8 +71,12 @@ class WandbRun(LineLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> Run:
-        """The run, begun when it is first asked for."""
+    def run(self) -> Run:
+        """The run, begun when it is first asked for.
+
+        It has another name than Lightning's `experiment`, which the trainer asks for before anything is checked: a
+        start that fails would leave an empty run.
+        """
         if self._run is None:
             self._run = self._begin()
             self._run.define_metric(STEP)
@@ -97,6 +104,7 @@ class WandbRun(LineLogger):
         try:
             if self._mode != "disabled":
                 _require_writable(Path(self._folder) / "wandb")
+                (Path(self._folder) / ID_FILE).write_text(self._id)
             return wandb.init(
                 id=self._id,
                 mode=self._mode,
@@ -119,7 +127,7 @@ class WandbRun(LineLogger):
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Stores the configuration."""
-        self.experiment.config.update(params, allow_val_change=True)
+        self.run.config.update(params, allow_val_change=True)
 
     def write(self, line: Line) -> None:
         """Logs a line unless an earlier start has."""
@@ -132,19 +140,19 @@ class WandbRun(LineLogger):
 
     def _send(self, values: Line) -> None:
         try:
-            self.experiment.log(values)
+            self.run.log(values)
         except OSError as error:  # a table is a file of its own; numbers wait in the service
             numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
             lost = ", ".join(sorted(values.keys() - numbers.keys()))
             rank_zero_warn(
                 f"W&B cannot write {lost} ({error.strerror}): the numbers of this step go on alone"
             )
-            self.experiment.log(numbers)
+            self.run.log(numbers)
 
     @rank_zero_only
     def alert(self, title: str, text: str) -> None:
         """Sends a message to the run's owner, by the ways they chose on W&B; offline it waits for `wandb sync`."""
-        self.experiment.alert(title=title, text=text, level="WARN")
+        self.run.alert(title=title, text=text, level="WARN")
 
     @rank_zero_only
     def resume(self, lines: list[dict[str, str]]) -> None:
@@ -182,6 +190,8 @@ def exit_status(error: BaseException | None) -> int:
         return 0
     if isinstance(error, KeyboardInterrupt):
         return 130
+    if isinstance(error, InputError):
+        return 2
     if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
         return error.code or 0
     return 1

@@ -8,7 +8,7 @@ from typing import IO, Any, cast
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from datamodules.errors import InputError
 
@@ -19,9 +19,6 @@ _TRAILER_BYTES = len(_MARK) + 64
 
 # The checkpoint to resume from, and the one before it.
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-
-# Where a folder's checkpoints go when a run begins there that does not go on from them.
-EARLIER = "earlier"
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -133,24 +130,15 @@ def can_be_resumed(folder: Path) -> bool:
     return (folder / LAST).is_file() or (folder / PREVIOUS).is_file()
 
 
-def set_aside(folder: Path, going_on_from: Path | None) -> None:
-    """Moves checkpoints that are not of the run that begins to `FOLDER/earlier`, over those of a run before it.
-
-    Left in place, they would be resumed from or tested if the new run died before it had written its own.
-
-    Args:
-        folder: Of a run's checkpoints.
-        going_on_from: The checkpoint that training goes on from; None where it starts from the beginning.
-    """
-    kept = {going_on_from.resolve()} if going_on_from is not None else set()
-    if kept & {(folder / name).resolve() for name in (LAST, PREVIOUS)}:
-        return
-    if stale := [path for path in sorted(folder.glob("*.ckpt")) if path.resolve() not in kept]:
-        (folder / EARLIER).mkdir(exist_ok=True)
-        for path in stale:
-            os.replace(path, folder / EARLIER / path.name)
-        names = ", ".join(path.name for path in stale)
-        rank_zero_info(f"a new run begins: {names} of the one before moved to {folder / EARLIER}")
+def stored_digest(path: Path) -> str | None:
+    """Return the SHA-256 that a checkpoint was written with; None where there is no file or none behind it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-_TRAILER_BYTES, os.SEEK_END)
+            trailer = file.read()
+    except OSError:
+        return None
+    return trailer.removeprefix(_MARK).decode() if trailer.startswith(_MARK) else None
 
 
 def is_whole(path: Path) -> bool:

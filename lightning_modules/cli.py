@@ -1,18 +1,17 @@
 """The command line: LightningCLI with a folder per run, checkpoints that resume exactly, and errors of one line."""
 
-import logging
 import os
 import sys
 import warnings
 from argparse import ArgumentError
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import wandb
 from jsonargparse import Namespace
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
@@ -21,7 +20,6 @@ from callbacks import (
     Extension,
     FiniteLoss,
     LastCheckpoint,
-    MetricsCSV,
     PredictionWriter,
     RecommendationWriter,
     ResultsTable,
@@ -33,28 +31,34 @@ from callbacks import (
 )
 from callbacks.progress import progress
 from callbacks.termination import TERMINATED, leaving_when_asked
-from callbacks.wandb_run import WandbRun, exit_status
+from callbacks.wandb_run import exit_status
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
 from datamodules.yaml_keys import is_yaml, require_distinct_keys
 from lightning_modules.argument_parser import RunArgumentParser
 from lightning_modules.checkpoint_files import CheckpointFiles, can_be_resumed
+from lightning_modules.earlier_runs import undo_interrupted_move
 from lightning_modules.fit_summary import fit_summary
+from lightning_modules.folder_lock import is_first_process, locked
+from lightning_modules.hidden_messages import hide_answered_advice
 from lightning_modules.idle_settings import require_effective
 from lightning_modules.lost_process import tells_of_a_lost_process
 from lightning_modules.output_streams import outlive_readers
 from lightning_modules.parser_errors import explain, innermost_message
 from lightning_modules.random_seed import choose_seed, order_seed
 from lightning_modules.run_folder import (
-    RunRecord,
+    require_checkpoint,
+    require_new_folder,
     require_same_config,
     resolve_checkpoint,
     resolve_stage,
     run_folder,
-    wandb_run_id,
 )
+from lightning_modules.run_loggers import run_loggers
+from lightning_modules.run_record import RunRecord
 from lightning_modules.settings_walk import find_null
-from lightning_modules.wandb_settings import WandbSettings, choose
+from lightning_modules.trainer_modes import left_out, require_modes
+from lightning_modules.wandb_settings import WandbSettings
 
 TRAINER_DEFAULTS = {
     "max_epochs": -1,
@@ -68,6 +72,10 @@ TRAINER_DEFAULTS = {
 
 class DynamicPOCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` of one config."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with ExitStack() as self._at_end:
+            super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what every run has, so that a config's own `callbacks:` cannot replace it."""
@@ -124,6 +132,10 @@ class DynamicPOCLI(LightningCLI):
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         own = _own_folder(config)
         folder = _folder(config)
+        require_modes(self.subcommand, config.trainer, config.ckpt_path is not None)
+        begins = self.subcommand == "fit" and config.ckpt_path is None and not config.trainer.fast_dev_run
+        if begins and config.trainer.default_root_dir is None:
+            require_new_folder(_config_files(config))
         config.trainer.default_root_dir = str(folder)
         settings = config.model.get("init_args")
         for start in ("init_from", "policy_from") if settings is not None else ():
@@ -131,21 +143,35 @@ class DynamicPOCLI(LightningCLI):
                 settings[start] = resolve_stage(settings[start], own)
         for name in ("best_checkpoint", "last_checkpoint"):
             config[name].dirpath = str(folder / "checkpoints")
+        for line in left_out(self.subcommand, config.trainer, folder):
+            rank_zero_info(line)
+        if not config.trainer.fast_dev_run:
+            self._hold(folder)
+        self._settle_checkpoint(folder)
+
+    def _hold(self, folder: Path) -> None:
+        """Lock the folder until the command ends; W&B's last words belong to it."""
+        if is_first_process():
+            self._at_end.enter_context(locked(folder))
+            undo_interrupted_move(folder)
+        self._at_end.callback(_finish_wandb)
+
+    def _settle_checkpoint(self, folder: Path) -> None:
+        """Find the checkpoint that is meant, and check that this run may go on from it."""
+        config = self.config[self.subcommand]
         if config.ckpt_path is not None:
             config.ckpt_path = resolve_checkpoint(config.ckpt_path, folder)
             if self.subcommand == "fit":
                 record = RunRecord(self._parser("fit"), config)
                 require_same_config(config.ckpt_path, record.computed_settings())
-        elif self.subcommand != "fit" and (best := folder / "checkpoints/best.ckpt").is_file():
-            rank_zero_info(
-                f"no --ckpt_path: the model as it was before training; --ckpt_path best takes {best}"
-            )
+        elif self.subcommand != "fit" and not config.trainer.fast_dev_run:
+            require_checkpoint(self.subcommand, folder)
 
     def instantiate_classes(self) -> None:
         """Says what a constructor refused, without the layers of parsing around it."""
         try:
             super().instantiate_classes()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, MisconfigurationException) as error:
             root: BaseException = error
             while root.__cause__ is not None:
                 root = root.__cause__
@@ -159,8 +185,6 @@ class DynamicPOCLI(LightningCLI):
         """Adds the loggers and the callbacks that every run has."""
         config = self._get(self.config_init, "trainer")
         folder = config["default_root_dir"]
-        if config["logger"] is None:
-            kwargs["logger"] = self._loggers(folder)
         recommends = isinstance(self.datamodule, HistoryDataModule)
         writer = RecommendationWriter(folder) if recommends else PredictionWriter(folder)
         own = [
@@ -177,10 +201,22 @@ class DynamicPOCLI(LightningCLI):
             own.append(progress())
         if self._has_table:
             own.append(ResultsTable())  # after the bar, so that it is printed below
-        kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
         plugins = config["plugins"] or []
-        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()]
-        return super().instantiate_trainer(**kwargs)
+        settings = {
+            **config,
+            "callbacks": [*(config["callbacks"] or []), *own],
+            "logger": run_loggers(self.subcommand, self.config_init[self.subcommand]),
+            "plugins": [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()],
+        }
+        return self._instantiate_trainer({**settings, **kwargs}, self._checkpoints())
+
+    def _checkpoints(self) -> list[Callback]:
+        """Return the callbacks that write checkpoints, in the modes that have some."""
+        config = self._get(self.config_init, "trainer")
+        if config["enable_checkpointing"] is False or config["fast_dev_run"]:
+            return []
+        names = self._parser(self.subcommand).callback_keys
+        return [self._get(self.config_init, name) for name in names]
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it; says in one line that another process of the run is gone.
@@ -209,23 +245,13 @@ class DynamicPOCLI(LightningCLI):
         if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
             print(fit_summary(self.trainer, self._arguments), flush=True)
 
-    def _loggers(self, folder: str) -> list[Logger]:
-        loggers: list[Logger] = [MetricsCSV(folder)]
-        # A prediction logs nothing, and an empty offline segment would hide the training's from `wandb leet`.
-        if self.subcommand == "predict":
-            return loggers
-        name = "-".join(Path(folder).parts[-2:])
-        settings = choose(self._get(self.config_init, "wandb"), os.environ, name)
-        if settings.mode != "disabled":
-            new = self.subcommand == "fit" and self._get(self.config, "ckpt_path") is None
-            run_id = wandb_run_id(Path(folder), new)
-            training = self.subcommand == "fit"
-            loggers.append(WandbRun(folder, run_id, settings.mode, settings.project, settings.name, training))
-        return loggers
+
+def _config_files(config: Namespace) -> list[str]:
+    return [str(path) for path in config.config or []]
 
 
 def _own_folder(config: Namespace) -> Path:
-    return run_folder([str(path) for path in config.config or []], Path(config.outputs))
+    return run_folder(_config_files(config), Path(config.outputs))
 
 
 def _folder(config: Namespace) -> Path:
@@ -239,7 +265,7 @@ def main(args: ArgsType = None) -> None:
     Args:
         args: Arguments to parse; None takes the process's.
     """
-    _silence_what_is_answered()
+    hide_answered_advice()
     outlive_readers()
     if os.getcwd() not in sys.path:  # class paths may name modules beside the configs
         sys.path.append(os.getcwd())
@@ -264,9 +290,11 @@ def main(args: ArgsType = None) -> None:
             sys.exit(2)
         except SIGTERMException:  # outside training there is nothing to save; Lightning would report success
             sys.exit(TERMINATED)
-        finally:
-            if wandb.run is not None:
-                wandb.finish(exit_code=exit_status(sys.exc_info()[1]))
+
+
+def _finish_wandb() -> None:
+    if wandb.run is not None:
+        wandb.finish(exit_code=exit_status(sys.exc_info()[1]))
 
 
 def _require_distinct_keys(args: ArgsType) -> None:
@@ -278,23 +306,3 @@ def _require_distinct_keys(args: ArgsType) -> None:
         path = Path(argument.rpartition("=")[2])
         if is_yaml(path) or before == "--config":
             require_distinct_keys(path)
-
-
-def _silence_what_is_answered() -> None:
-    """Hides advice that this project has followed in its own way, and advertisements."""
-    for message in (
-        ".*does not have many workers.*",  # packing a batch takes 5 ms; `num_workers` is a setting
-        ".*your dataloader is not resumable.*",  # the sampler goes on where the checkpoint stopped
-        r".*module\(s\) in eval mode at the start of training.*",  # the frozen reference
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*args parameter is intended to run from within Python.*",
-        ".*Checkpoint directory .* exists and is not empty.*",  # a run's folder is its own
-        ".*gradient_checkpointing.* is deprecated.*",  # asked by peft, not by us
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        # `fit_summary` says why training ended.
-        lambda record: (
-            not record.getMessage().startswith(("💡 Tip:", "TPU available", "`Trainer.fit` stopped"))
-        )
-    )

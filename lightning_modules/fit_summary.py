@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 from callbacks import BestCheckpoint, CollapseAlarm, MetricsCSV
 from callbacks.media import wandb_runs
 
+_NO_CHECKPOINTS = "none, since trainer.enable_checkpointing is false"
 _NO_BEST = "none, since no validation ran; a smaller trainer.val_check_interval brings one"
 
 
@@ -27,14 +28,16 @@ def fit_summary(trainer: pl.Trainer, arguments: list[str]) -> str:
     best = next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
     has_best = best is not None and Path(best.best_model_path).is_file()
     name = "best" if has_best else "last"
+    saves = bool(trainer.checkpoint_callbacks)
+    none = _NO_BEST if saves else _NO_CHECKPOINTS
     curves = ["metrics.csv"] if any(isinstance(logger, MetricsCSV) for logger in trainer.loggers) else []
-    files = [f"checkpoints/{name}.ckpt", *curves]
+    files = [*([f"checkpoints/{name}.ckpt"] if saves else []), *curves]
     lines = [
         f"training ended after step {trainer.global_step}: {_reason(trainer)}",
-        f"best:   {_best(best) if best is not None and has_best else _NO_BEST}",
+        f"best:   {_best(best) if best is not None and has_best else none}",
         f"files:  {folder}: {', '.join(files)}",
         *(f"W&B:    {run.viewer}" for run in wandb_runs(trainer) if run.viewer),
-        f"next:   {_command(arguments, name)}",
+        *([f"next:   {_command(arguments, name)}"] if saves else []),
     ]
     return "\n".join(lines)
 

@@ -1,21 +1,16 @@
 """A run's folder: its config's path under the outputs, and what Lightning leaves to be put there."""
 
+import csv
 import re
-import secrets
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
-import yaml
-from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from callbacks import MetricsCSV
-from callbacks.wandb_run import WandbRun
 from datamodules.errors import InputError
-from lightning_modules.checkpoint_files import LAST, PREVIOUS, is_whole, set_aside
+from lightning_modules.checkpoint_files import LAST, PREVIOUS, is_whole
 from lightning_modules.checkpoints import read_checkpoint
+from lightning_modules.run_record import is_saved_config
 
 CONFIGS = Path("configs")
 
@@ -35,9 +30,14 @@ _TEST_FILE = re.compile(r"data\.init_args\.source\.(\w+\.)*test")
 
 
 def run_folder(config_files: list[str], outputs: Path) -> Path:
-    """Maps `configs/quickstart/sft.yaml` to `outputs/quickstart/sft`; overlays after the first file change nothing."""
+    """Map `configs/quickstart/sft.yaml` to `outputs/quickstart/sft`, and the `config.yaml` of a run to its folder.
+
+    Overlays after the first file change nothing.
+    """
     if not config_files:
         return outputs / "run"
+    if is_saved_config(Path(config_files[0])):
+        return Path(config_files[0]).parent
     path = Path(config_files[0]).with_suffix("")
     parts = path.parts
     if CONFIGS.name in parts:
@@ -111,19 +111,46 @@ def _no_best(path: Path, last: Path) -> InputError:
     )
 
 
-def wandb_run_id(folder: Path, new: bool) -> str:
-    """Keeps a run's id beside its checkpoints, so that a resume, a test and a prediction belong to the run.
+def require_checkpoint(subcommand: str, folder: Path) -> None:
+    """Refuse to evaluate the untrained model in the folder of a trained one, whose results it would replace.
 
     Args:
-        folder: The run's folder.
-        new: Whether a new run begins.
+        subcommand: `validate`, `test` or `predict`, without a checkpoint.
+        folder: Where its results go.
+
+    Raises:
+        InputError: The folder holds a trained run.
     """
-    path = folder / "wandb_run_id"
-    # The first process alone logs; another one would write an id of its own over it.
-    if rank_zero_only.rank == 0 and (new or not path.is_file()):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_hex(4))
-    return path.read_text() if path.is_file() else ""
+    found = [
+        path for path in (folder / "checkpoints/best.ckpt", folder / f"checkpoints/{LAST}") if path.is_file()
+    ]
+    if found or any((folder / "checkpoints").glob("*.ckpt")) or _was_trained(folder / "metrics.csv"):
+        name = found[0].stem if found else "PATH"
+        raise InputError(
+            f"{subcommand} without --ckpt_path takes the model as it was before training, and its results would be "
+            f"taken for those of the trained run in {folder}: give --ckpt_path {name}, or another folder with "
+            "--trainer.default_root_dir"
+        )
+
+
+def require_new_folder(config_files: list[str]) -> None:
+    """Refuse to train again from a run's saved `config.yaml` without saying where.
+
+    Raises:
+        InputError: The first file is a saved one.
+    """
+    if config_files and is_saved_config(Path(config_files[0])):
+        raise InputError(
+            f"{config_files[0]} is the saved config of a run: name the folder of the new run with "
+            "--trainer.default_root_dir, or give --ckpt_path last to go on with the old one"
+        )
+
+
+def _was_trained(metrics: Path) -> bool:
+    if not metrics.is_file():
+        return False
+    with metrics.open(newline="", encoding="utf-8") as file:
+        return "train/loss" in next(csv.reader(file), [])
 
 
 def require_same_config(path: str, config: dict[str, Any]) -> None:
@@ -162,75 +189,3 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
             for key, leaf in _flat(value, f"{prefix}.{name}").items()
         }
     return {prefix.removeprefix("."): tree}
-
-
-class RunRecord(SaveConfigCallback):
-    """Keeps what a run was: `config.yaml`, the settings inside every checkpoint, and metrics.csv in step with it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, overwrite=True, save_to_log_dir=False, **kwargs)
-        self._num_lines: int | None = None
-
-    @cached_property
-    def plain_config(self) -> dict[str, Any]:
-        """The whole configuration in plain types; a dump takes a quarter of a second, so once a run."""
-        dump: dict[str, Any] = yaml.safe_load(
-            self.parser.dump(self.config, skip_none=False, skip_link_targets=False)
-        )
-        return dump
-
-    def computed_settings(self) -> dict[str, Any]:
-        """What decides the result: `model` and `data`."""
-        return {part: self.plain_config[part] for part in ("model", "data")}
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Writes `config.yaml` and tells the loggers; a test or prediction leaves the training's file alone."""
-        path = Path(trainer.default_root_dir) / self.config_filename
-        if stage == "fit" or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, path, skip_none=False, overwrite=True)
-        for logger in trainer.loggers:
-            logger.log_hyperparams(self.plain_config)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begins metrics.csv, or cuts it where the checkpoint was written, and gives W&B what it lacks of it.
-
-        Until here the folder was the earlier run's, with checkpoints to go on from; what cannot even start leaves them.
-        """
-        if trainer.is_global_zero:
-            start = self.config.ckpt_path
-            set_aside(Path(trainer.default_root_dir) / "checkpoints", Path(start) if start else None)
-        for logger in _csv_loggers(trainer):
-            if self._num_lines is None:
-                logger.restart()
-                continue
-            logger.keep(self._num_lines)
-            for other in trainer.loggers:
-                if isinstance(other, WandbRun):
-                    other.resume(logger.lines())
-        if self._num_lines is not None:
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
-            pl_module.print(
-                f"resumed after step {trainer.global_step}; learning rate {rate:g}, from the checkpoint"
-            )
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Stores the settings."""
-        checkpoint["config"] = self.computed_settings()
-        checkpoint["metrics_lines"] = 0
-        if trainer.is_global_zero:
-            lines = [logger.num_lines() for logger in _csv_loggers(trainer)]
-            checkpoint["metrics_lines"] = max(lines, default=0)
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Learns where metrics.csv stood."""
-        if trainer.training:
-            self._num_lines = checkpoint["metrics_lines"]
-
-
-def _csv_loggers(trainer: pl.Trainer) -> list[MetricsCSV]:
-    return [logger for logger in trainer.loggers if isinstance(logger, MetricsCSV)]

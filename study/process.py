@@ -1,6 +1,5 @@
 """Runs `train.py` again and again without importing everything again and again."""
 
-import fcntl
 import multiprocessing
 import os
 import runpy
@@ -16,29 +15,27 @@ import torch
 # Importing takes seven seconds of processor time, a tenth of a short run: one process imports, every run is its fork.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["lightning_modules.cli"])
-_LOCK = ".lock"
 
 
-def run(command: Sequence[str], folder: Path, threads: int | None, log: Path | None) -> int:
+def run(command: Sequence[str], threads: int | None, log: Path | None) -> int:
     """Runs a Python script in the working directory, as `python SCRIPT ARGUMENTS…` would.
 
     Args:
         command: The script and its arguments.
-        folder: Of the run; a second process that is to run in it fails.
         threads: Processor threads; None leaves them to torch.
         log: What its output is appended to; None leaves it on the terminal.
 
     Returns:
         The exit status; −N if signal N ended it.
     """
-    process = _CONTEXT.Process(target=_main, args=(list(command), folder, threads, log))
+    process = _CONTEXT.Process(target=_main, args=(list(command), threads, log))
     process.start()
     process.join()
     assert process.exitcode is not None
     return process.exitcode
 
 
-def _main(command: list[str], folder: Path, threads: int | None, log: Path | None) -> None:
+def _main(command: list[str], threads: int | None, log: Path | None) -> None:
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # of processes that this one starts
         torch.set_num_threads(threads)
@@ -47,13 +44,8 @@ def _main(command: list[str], folder: Path, threads: int | None, log: Path | Non
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
     _end_with_parent()
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            sys.exit(f"error: another process runs in {folder}: wait for it or end it")
-        sys.argv = command
-        runpy.run_path(command[0], run_name="__main__")
+    sys.argv = command
+    runpy.run_path(command[0], run_name="__main__")
 
 
 def _end_with_parent() -> None:

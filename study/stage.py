@@ -104,15 +104,21 @@ class Stage:
         return [subcommand for subcommand in self.subcommands if subcommand not in record.get("done", [])]
 
     def _begin(self) -> bool:
-        """Says whether an interrupted run of the same settings left a checkpoint; otherwise notes that one begins."""
-        begun = self.folder / _BEGUN
-        if begun.is_file() and begun.read_text() == self.fingerprint:
-            return (self.folder / "checkpoints/last.ckpt").is_file()
+        """Say whether an interrupted run of the same settings left a checkpoint; otherwise note that one begins.
+
+        Until its training starts, the folder holds an earlier run's checkpoint: the note says when that was written.
+        """
+        begun, last = self.folder / _BEGUN, self.folder / "checkpoints/last.ckpt"
+        written = str(last.stat().st_mtime_ns) if last.is_file() else ""
+        noted = begun.read_text().splitlines() if begun.is_file() else []
+        if noted[:1] == [self.fingerprint]:
+            return bool(written) and [written] != noted[1:]
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / FINISHED).unlink(missing_ok=True)
+        if not self.is_trained:  # where a run is trained, its start moves an earlier one's record away
+            (self.folder / FINISHED).unlink(missing_ok=True)
         if self.settings:
             (self.folder / _SETTINGS).write_text(yaml.safe_dump(self.settings, sort_keys=False))
-        begun.write_text(self.fingerprint)
+        begun.write_text(f"{self.fingerprint}\n{written}")
         return False
 
     def _command(self, subcommand: str, resumed: bool) -> list[str]:
@@ -133,7 +139,7 @@ class Stage:
         start = time.perf_counter()
         with log.open("a") if log else nullcontext() as output:
             print(f"{_PROMPT}{' '.join(command)}", flush=True, file=output)
-        status = process.run(command[1:], self.folder, threads, log)
+        status = process.run(command[1:], threads, log)
         if status:
             why = f": {_last_error(log)}; see {log}" if log else ""
             raise InputError(f"`{' '.join(command)}` ended with status {status}{why}")

@@ -8,6 +8,7 @@ import torch
 import wandb
 import yaml
 
+from datamodules.errors import InputError
 from lightning_modules.cli import main
 
 
@@ -20,6 +21,20 @@ class Crash(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if trainer.global_step == self.after_step:
             raise RuntimeError("crash")
+
+
+class RefuseToStart(pl.Callback):
+    """Refuses on one process where a filling reference cache does: model, checkpoint and data are there."""
+
+    def __init__(self, rank: int = 0) -> None:
+        self.rank = rank
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_rank == self.rank:
+            pl_module.on_train_start = self._refuse  # type: ignore[method-assign]
+
+    def _refuse(self) -> None:
+        raise InputError("the cache cannot be filled")
 
 
 class BreakLoss(pl.Callback):

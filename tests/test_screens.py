@@ -61,7 +61,7 @@ def test_a_fit_ends_with_what_to_run_next_and_a_test_with_intervals(
         assert interval is not None
         low, high = interval
         assert f"{name.ljust(16)}  {summary.metrics[name]:.4f}  [{low:.4f}, {high:.4f}]" in table
-    run("validate", "run", settings, *here, "--verbose", "false")
+    run("validate", "run", settings, *here, "--ckpt_path", "best", "--verbose", "false")
     assert "%" not in capsys.readouterr().out
 
 

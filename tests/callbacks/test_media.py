@@ -22,8 +22,12 @@ ALARM = {"class_path": "callbacks.CollapseAlarm"}
 class BlockTables(pl.Callback):
     """Puts a file where W&B makes the folder of tables."""
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        (Path(wandb.run.dir) / "media").write_text("")
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == 0:
+            assert wandb.run is not None
+            (Path(wandb.run.dir) / "media").write_text("")
 
 
 @pytest.fixture(autouse=True)

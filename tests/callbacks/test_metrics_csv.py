@@ -36,17 +36,6 @@ def test_a_resume_drops_what_came_after_the_checkpoint_and_goes_on(tmp_path: Pat
     assert (tmp_path / "metrics.csv").read_text().split() == ["step,a", "0,0.0", "1,1.0", "2,2.0", "3,30.0"]
 
 
-def test_a_new_run_begins_a_new_file(tmp_path: Path) -> None:
-    log = MetricsCSV(str(tmp_path))
-    log.log_metrics({"a": 1.0}, step=0)
-    log.save()
-    log = MetricsCSV(str(tmp_path))
-    log.restart()
-    log.log_metrics({"b": 1.0}, step=0)
-    log.save()
-    assert (tmp_path / "metrics.csv").read_text().split() == ["step,b", "0,1.0"]
-
-
 def test_a_line_without_room_waits_and_leaves_no_half(tmp_path: Path) -> None:
     """The file may hold 30 bytes and a few of the next line for a while."""
     log, path = MetricsCSV(str(tmp_path)), tmp_path / "metrics.csv"

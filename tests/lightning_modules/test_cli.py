@@ -117,47 +117,6 @@ def test_a_resumed_run_is_bit_identical(tiny_folder: Path, make, changes, crash_
     assert (resumed / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
 
 
-def test_a_new_run_in_the_same_folder_starts_a_new_record(tiny_folder: Path) -> None:
-    first = rows_of(run("fit", "again", config(tiny_folder)))
-    second = rows_of(run("fit", "again", config(tiny_folder)))
-    assert first == second
-
-
-def test_a_new_run_that_dies_early_does_not_leave_the_old_one_to_resume_from(
-    tiny_folder: Path, capsys
-) -> None:
-    """The second run dies at step 2 and the first checkpoint is due at step 3."""
-    settings = config(tiny_folder)
-    checkpoints = run("fit", "again", settings) / "checkpoints"
-    old = {path.name: path.read_bytes() for path in checkpoints.iterdir()}
-    dying = {**settings, "trainer": {**settings["trainer"]}}
-    dying["trainer"]["callbacks"] = [{"class_path": "tests.cli.Crash", "init_args": {"after_step": 2}}]
-    with pytest.raises(RuntimeError, match="crash"):
-        run("fit", "again", dying)
-    assert {path.name: path.read_bytes() for path in (checkpoints / "earlier").iterdir()} == old
-    assert "there is no outputs/tiny/again/checkpoints/last.ckpt" in fails(
-        capsys, "fit", "again", settings, "--ckpt_path", "last"
-    )
-    assert "there is no outputs/tiny/again/checkpoints/best.ckpt" in fails(
-        capsys, "test", "again", settings, "--ckpt_path", "best"
-    )
-
-
-def test_going_on_from_the_best_leaves_what_came_after_it_aside(tiny_folder: Path, capsys) -> None:
-    settings = config(tiny_folder)
-    checkpoints = run("fit", "back", settings) / "checkpoints"
-    best = checkpoints / "best.ckpt"
-    best.write_bytes((checkpoints / "previous.ckpt").read_bytes())  # of step 9
-    run("fit", "back", settings, "--ckpt_path", "last")
-    assert not (checkpoints / "earlier").exists()
-    settings["trainer"]["callbacks"] = [{"class_path": "tests.cli.Crash", "init_args": {"after_step": 10}}]
-    with pytest.raises(RuntimeError, match="crash"):
-        run("fit", "back", settings, "--ckpt_path", "best")
-    assert {path.name for path in checkpoints.iterdir()} == {"best.ckpt", "earlier"}
-    assert {path.name for path in (checkpoints / "earlier").iterdir()} == {"last.ckpt", "previous.ckpt"}
-    assert "there is no" in fails(capsys, "fit", "back", settings, "--ckpt_path", "last")
-
-
 def test_a_checkpoint_holds_no_frozen_weight_and_loads_without_pickle(tiny_folder: Path) -> None:
     folder = run("fit", "lora", config(tiny_folder, lora={"rank": 2}))
     state = weights(folder / "checkpoints/last.ckpt")
@@ -165,18 +124,6 @@ def test_a_checkpoint_holds_no_frozen_weight_and_loads_without_pickle(tiny_folde
     assert all(".lora_" in key and ".policy." in key for key in state)
     full = weights(run("fit", "full", config(tiny_folder)) / "checkpoints/last.ckpt")
     assert not any(key.startswith("reference") for key in full)
-
-
-def test_a_model_without_its_checkpoint_is_said_to_be_untrained(tiny_folder: Path, capsys, caplog) -> None:
-    settings = config(tiny_folder)
-    run("fit", "u", settings)
-    capsys.readouterr()
-    line = "no --ckpt_path: the model as it was before training; --ckpt_path best takes outputs/tiny/u/checkpoints/best"
-    for arguments in ([], ["--ckpt_path", "best"]):
-        caplog.clear()
-        run("validate", "u", settings, *arguments)
-        assert (line in caplog.text) == (not arguments)
-    assert "step 0" not in capsys.readouterr().out  # that line is training's
 
 
 def test_test_reproduces_the_validation_of_the_saved_weights(tiny_folder: Path) -> None:

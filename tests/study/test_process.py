@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from study import process
-
 ROOT = Path(__file__).parents[2]
-_RUN = "import sys; from pathlib import Path; from study import process; process.run(['long.py'], Path('.'), 1, None)"
+_RUN = "from study import process; process.run(['long.py'], 1, None)"
 # Says that it has begun, waits, and says how it ended, to whoever reads the pipe.
 _LONG = """
 import os, signal, sys
@@ -46,17 +44,3 @@ def test_a_run_saves_and_leaves_when_the_study_is_gone(number: signal.Signals) -
         assert pipe.readline() == "saved\n"
         assert pipe.read() == "", "the run is gone"
     assert study.wait() == -number
-
-
-def test_a_folder_has_one_run_at_a_time() -> None:
-    Path("short.py").write_text("print('ran')")
-    study = begin()
-    with Path("pipe").open() as pipe:
-        assert pipe.readline() == "begun\n"
-        assert process.run(["short.py"], Path("."), 1, Path("log.txt")) == 1
-        assert Path("log.txt").read_text() == "error: another process runs in .: wait for it or end it\n"
-        study.terminate()
-        assert pipe.read() == "saved\n"
-    study.wait()
-    assert process.run(["short.py"], Path("."), 1, Path("log.txt")) == 0
-    assert Path("log.txt").read_text().endswith("ran\n")

@@ -1,6 +1,7 @@
 """Stages against a `train.py` that notes how it was called; tests/study/test_run.py runs the real one."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,23 @@ def test_what_was_stopped_is_resumed_and_a_failure_names_the_log() -> None:
     stage.finish(threads=1, log=log)
     assert calls()[1:3] == ["fit --config a.yaml --ckpt_path last"] * 2
     assert json.loads(Path("run/finished.json").read_text())["seconds"] is None
+
+
+def test_the_checkpoint_of_an_earlier_run_is_not_resumed_where_training_never_started() -> None:
+    """A changed run is refused at its start, twice; then it begins, and is stopped after a checkpoint of its own."""
+    last = Path("run/checkpoints/last.ckpt")
+    last.parent.mkdir(parents=True)
+    last.touch()
+    os.utime(last, ns=(1, 1))
+    Path("train.py").write_text(
+        "import sys; open('calls.txt', 'a').write(' '.join(sys.argv[1:]) + '\\n'); sys.exit(2)"
+    )
+    stage = Stage(Path("run"), (Path("a.yaml"),), {})
+    for _ in range(2):
+        with pytest.raises(InputError, match="ended with status 2"):
+            stage.finish(threads=1, log=Path("log.txt"))
+    assert calls() == ["fit --config a.yaml"] * 2
+    os.utime(last, ns=(2, 2))
+    with pytest.raises(InputError, match="ended with status 2"):
+        stage.finish(threads=1, log=Path("log.txt"))
+    assert calls()[2] == "fit --config a.yaml --ckpt_path last"
