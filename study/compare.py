@@ -3,7 +3,8 @@
     python -m study.compare A.parquet B.parquet
 
 Prints the means of both, the mean of the paired differences B − A with a bootstrap interval over users, and an exact
-McNemar test of hit_ratio@1. Exit status 0, or 2 if the files cannot be compared.
+McNemar test of hit_ratio@1. Warns if predictions are of another checkpoint than the run beside them has. Exit status
+0, or 2 if the files cannot be compared.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from datamodules.errors import InputError
 from datamodules.user_bootstrap import RESAMPLES, bootstrap_interval
+from study.origin import foreign_checkpoint
 from study.statistics import mcnemar_exact
 
 _REMEDY = "predict the same split of the same data with both"
@@ -197,6 +199,12 @@ def main(args: list[str] | None = None) -> int:
     settings = parser.parse_args(args)
     try:
         first, second = read_predictions(settings.first), read_predictions(settings.second)
+        for path in (settings.first, settings.second):
+            if wrong := foreign_checkpoint(path, anywhere=True):
+                print(
+                    f"warning: {wrong}: predict again, unless this is what you mean to compare",
+                    file=sys.stderr,
+                )
         print(f"A: {settings.first}\nB: {settings.second}\n\n{report(first, second, settings.seed)}")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from datamodules.errors import InputError
 from study.compare import metrics_of, read_predictions
+from study.origin import foreign_checkpoint
 from study.settings import Setting, setting_of
 
 CURVES = ("train/", "val/", "boundary/", "gradient/", "beta/", "margin/", "reward/", "logps/", "alarm/")
@@ -28,7 +29,8 @@ _CONFIG, _METRICS, _PREDICTIONS, _FINISHED = (
     "predictions.parquet",
     "finished.json",
 )
-_NOT_SEARCHED = ("wandb", "checkpoints")
+# A run that was trained again has its earlier trainings in `earlier/`: they are not runs beside it.
+_NOT_SEARCHED = ("wandb", "checkpoints", "earlier")
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def read_run(folder: Path, name: str) -> Run:
     predictions = folder / _PREDICTIONS
     ranks = read_ranks(predictions) if predictions.is_file() else None
     if ranks is not None:
+        require_own_checkpoint(predictions)
         require_same_model(predictions, ranks, last_values(lines))
     setting = setting_of(config)
     return Run(
@@ -239,6 +242,16 @@ def _fingerprint(table: pa.Table) -> str:
     for example, user, target, candidates in zip(*columns, strict=True):
         digest.update(json.dumps([example, user, target, sorted(candidates)]).encode())
     return digest.hexdigest()[:12]
+
+
+def require_own_checkpoint(path: Path) -> None:
+    """Check that predictions are of a checkpoint of the run beside them.
+
+    Raises:
+        InputError: They are of another one.
+    """
+    if wrong := foreign_checkpoint(path, anywhere=False):
+        raise InputError(f"{wrong}: run `train.py predict --ckpt_path best` for this config again")
 
 
 def require_same_model(path: Path, ranks: Ranks, last: Mapping[str, float]) -> None:

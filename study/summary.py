@@ -6,7 +6,14 @@ from typing import Any
 
 from datamodules.errors import InputError
 from datamodules.user_bootstrap import bootstrap_interval
-from study.runs import last_values, read_finished, read_metrics, read_ranks, require_same_model
+from study.runs import (
+    last_values,
+    read_finished,
+    read_metrics,
+    read_ranks,
+    require_own_checkpoint,
+    require_same_model,
+)
 
 COLUMNS = ("test/hit_ratio@1", "test/ndcg@5", "test/mrr")
 
@@ -55,6 +62,7 @@ def read_run(folder: Path) -> RunSummary:
         )
     path = folder / "predictions.parquet"
     ranks = read_ranks(path)
+    require_own_checkpoint(path)
     require_same_model(path, ranks, metrics)
     several = len(set(ranks.users.tolist())) > 1
     loss = last.get("train/loss")

@@ -162,7 +162,7 @@ def test_examples_are_the_same_whatever_the_order_of_the_candidates(tmp_path: Pa
 
 
 def test_folders_are_found_beneath_and_not_inside_runs(tmp_path: Path) -> None:
-    for place in ("b/one", "a", "b/one/wandb/files", "b/one/deeper"):
+    for place in ("b/one", "a", "b/one/wandb/files", "b/one/deeper", "died/earlier/1"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "config.yaml").touch()
     (tmp_path / "metrics only").mkdir()
