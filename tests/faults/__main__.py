@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.faults import endings, extension_faults, faults, wandb_faults
+from tests.faults import endings, extension_faults, faults, folder_faults, wandb_faults
 from tests.faults.workload import Mode, Workload
 
 Fault = Callable[[Workload, str, Mode, np.random.Generator], int]
@@ -83,6 +83,11 @@ def plan(quick: bool) -> Iterator[tuple[str, Fault, Mode]]:
     yield "W&B: folder not writable", wandb_faults.no_folder, Mode(1, 0)
     for mode in _MODES[2:]:
         yield "one of two processes dies", faults.one_of_two_dies, mode
+    for mode in (_MODES[0], _MODES[2]):
+        yield "fast_dev_run in a run's folder", folder_faults.fast_dev_run, mode
+        yield "fit again, three times, killed as it begins", folder_faults.fit_three_times, mode
+        yield "two fits at once", folder_faults.two_at_once, mode
+        yield "a start that fails", folder_faults.failed_start, mode
 
 
 def run(folder: Path, quick: bool, only: str, seed: int) -> list[Row]:

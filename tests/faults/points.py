@@ -121,6 +121,41 @@ class BeforeRename(Fault):
                 hit(signal.SIGKILL)
 
 
+class InMove(Fault):
+    """A kill right before the n-th rename that moves an earlier run aside."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def arm(self) -> None:
+        _audit("os.rename", self._renamed)
+
+    def _renamed(self, source: object, target: object, *_: object) -> None:
+        if "/earlier/" in str(target):
+            self._left -= 1
+            if self._left == 0:
+                hit(signal.SIGKILL)
+
+
+class AnotherFit(Fault):
+    """Starts a second fit in the same folder when the n-th step has ended, and keeps its status and what it said."""
+
+    def __init__(self, count: int, folder: str) -> None:
+        self._left, self._folder = count, Path(folder)
+
+    def reached(self, event: str) -> None:
+        if event == "step":
+            self._left -= 1
+            if self._left == 0:
+                train = str(Path(__file__).parents[2] / "train.py")
+                command = [sys.executable, train, "fit", "--config", str(self._folder / "run.yaml")]
+                command += ["--trainer.default_root_dir", str(self._folder)]
+                ranks = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "MASTER_", "TORCHELASTIC")
+                alone = {name: value for name, value in os.environ.items() if not name.startswith(ranks)}
+                done = subprocess.run(command, env=alone, capture_output=True, text=True)
+                (self._folder / "second.txt").write_text(f"{done.returncode}\n{done.stderr}")
+
+
 def _audit(event: str, react: Callable[..., None]) -> None:
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
         if name == event:
