@@ -1,6 +1,7 @@
 """Weights & Biases: never a reason to stop, and no step logged twice."""
 
 import os
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any, Literal
@@ -178,6 +179,12 @@ def _require_writable(folder: Path) -> None:
     probe = folder / ".writable"
     probe.touch()
     probe.unlink()
+
+
+def finish_run() -> None:
+    """End the process's run, where there is one, with the status that the process is about to end with."""
+    if wandb.run is not None:
+        wandb.finish(exit_code=exit_status(sys.exc_info()[1]))
 
 
 def exit_status(error: BaseException | None) -> int:

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import wandb
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -31,7 +30,7 @@ from callbacks import (
 )
 from callbacks.progress import progress
 from callbacks.termination import TERMINATED, leaving_when_asked
-from callbacks.wandb_run import exit_status
+from callbacks.wandb_run import finish_run
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
 from datamodules.yaml_keys import is_yaml, require_distinct_keys
@@ -154,7 +153,7 @@ class DynamicPOCLI(LightningCLI):
         if is_first_process():
             self._at_end.enter_context(locked(folder))
             undo_interrupted_move(folder)
-        self._at_end.callback(_finish_wandb)
+        self._at_end.callback(finish_run)
 
     def _settle_checkpoint(self, folder: Path) -> None:
         """Find the checkpoint that is meant, and check that this run may go on from it."""
@@ -290,11 +289,6 @@ def main(args: ArgsType = None) -> None:
             sys.exit(2)
         except SIGTERMException:  # outside training there is nothing to save; Lightning would report success
             sys.exit(TERMINATED)
-
-
-def _finish_wandb() -> None:
-    if wandb.run is not None:
-        wandb.finish(exit_code=exit_status(sys.exc_info()[1]))
 
 
 def _require_distinct_keys(args: ArgsType) -> None:
