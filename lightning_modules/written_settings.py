@@ -135,8 +135,9 @@ def read_config(name: str) -> ConfigFile:
 
 def _parse(text: str, name: str) -> ConfigFile:
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        settings = yaml.load(text, Loader=_Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        settings = None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         raise InputError(f"{name}{_yaml_problem(error)}") from None
     if settings is None:

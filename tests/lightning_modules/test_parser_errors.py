@@ -87,7 +87,7 @@ def slow(*values: str):
         slow("--data.title_tokens 3", "expected true or false"),
         slow("--data.max_val_examples many", "expected a whole number or null"),
         slow("--trainer.gradient_clip_val high", "expected a number or null"),
-        ("--wandb.mode onlin", "expected one of offline, online, disabled; did you mean online?"),
+        ("--wandb.mode onlin", "expected one of offline, online, disabled or null; did you mean online?"),
         ("--data.templates abc", "expected a list of texts"),
         slow("--data.templates '[1]'", "expected text; put text in quotes"),
         slow("--model.optimizer.betas 0.9", "expected a list of 2 values"),
@@ -172,7 +172,7 @@ def test_wrong_arguments(args: str, line: str, capsys) -> None:
         slow("num_negatives: 5", "tokenizer: 5", "line 13: data.init_args.tokenizer: 5: expected text or null; put text in quotes"),
         slow("num_negatives: 5", "templates: [{history}]", "line 13: data.init_args.templates[0]: {history: null}: expected text; put text in quotes"),
         slow("wandb: {mode: disabled}", "wandb: disabled", "line 2: wandb: disabled: expected a mapping of mode, project, name …"),
-        slow("wandb: {mode: disabled}", "wandb: {mode: off}", "line 2: wandb.mode: false: expected one of offline, online, disabled"),
+        slow("wandb: {mode: disabled}", "wandb: {mode: off}", "line 2: wandb.mode: false: expected one of offline, online, disabled or null"),
         slow("lr: 1.0e-3", "lr: fast", "line 8: model.init_args.optimizer.init_args.lr: fast: expected a number"),
         ("beta: 1.0", "beta: null", "line 7: model.init_args.objective.init_args.beta: null: null is no value here: expected a number"),
         # classes
