@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
-from datamodules.batches import Batch, EpochRows
+from datamodules.batches import Batch, EpochRows, Row
 from datamodules.data_record import DataRecord, DataSettings
 from datamodules.errors import InputError
 from datamodules.global_batch import GlobalBatch
@@ -179,10 +179,15 @@ class StoredDataModule(pl.LightningDataModule):
             lengths = self._longest(split) if len(rows) else np.zeros(1, dtype=np.int64)
             if lengths.max() > limit:
                 row = int(lengths.argmax())
+                example = self._described(rows[row])
                 raise InputError(
-                    f"example {rows[row]['id']} has {lengths[row]} tokens and the model's context {limit}: set "
+                    f"{example}: a prompt has {lengths[row]} tokens and the model's context {limit}: set "
                     f"data.max_length to at most {limit}, or take a model with a longer context"
                 )
+
+    def _described(self, row: Row) -> str:
+        """Name an example by what the source calls it."""
+        return f"user {self.store.users[row['user']]}"
 
     def _ranks(self) -> tuple[int, int]:
         trainer = self.trainer

@@ -93,6 +93,7 @@ class Redrawn(Candidates):
             self.weighting.proposals(corpus.popularity),
             num_candidates,
             seed,
+            corpus.users,
         )
 
 

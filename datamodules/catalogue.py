@@ -1,33 +1,33 @@
-"""The items that can be recommended: names and titles, no two of them alike."""
+"""The items that can be recommended: titles, no two of them alike, and the names by which histories call them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from datamodules.errors import InputError
-from datamodules.interactions import fold_title
+from datamodules.interactions import fold_title, merge_titles
 from datamodules.sources.broken import BrokenRows
-from datamodules.sources.chunks import blank
-from datamodules.sources.log_builder import ITEM, TITLE
-from datamodules.sources.table import table_chunks
+from datamodules.sources.log_builder import ITEM, TITLE, read_catalogue
+from datamodules.sources.table_chunks import TextFormat, table_chunks
 
 
 class NamedItems:
     """Items under the names by which histories call them.
 
+    Names whose titles a language model could not tell apart are one item, as in training.
+
     Args:
-        titles: Title of every item; a language model knows an item by it alone.
-        names: Name of every item; None calls them by their titles, of which case and white space do not count.
+        titles: Title of every name.
+        names: The names; None calls items by their titles, of which case and white space do not count.
         where: Where they come from, for errors.
 
     Attributes:
         titles: Title of every item, white space folded.
-        names: Name of every item.
+        names: Name of every item, the first of several.
 
     Raises:
-        InputError: Two items have one title or one name, or there is none.
+        InputError: There is no item, a title is empty, or a name stands for two titles.
     """
 
     def __init__(
@@ -35,24 +35,25 @@ class NamedItems:
     ) -> None:
         if not titles:
             raise InputError(f"{where} has no items: give it a row per item")
-        self.titles = [fold_title(title) for title in titles]
-        self.names = list(self.titles if names is None else names)
+        self.titles, of_name = merge_titles(list(titles))
         self._where = where
         self._by_title = names is None
+        keys = [fold_title(title).casefold() for title in titles] if names is None else names
         self._index: dict[str, int] = {}
-        self._add("title", [title.casefold() for title in self.titles])
-        if names is not None:
-            self._index = {}
-            self._add("name", self.names)
-
-    def _add(self, kind: str, keys: list[str]) -> None:
-        for item, key in enumerate(keys):
+        for key, item in zip(keys, of_name.tolist(), strict=True):
             first = self._index.setdefault(key, item)
             if first != item:
                 raise InputError(
-                    f"{self._where}: items {first + 1} and {item + 1} have the same {kind}, {self.titles[first]!r} and "
-                    f"{self.titles[item]!r} by title: leave one out, or tell them apart"
+                    f"{where}: {key!r} is the name of {self.titles[first]!r} and of {self.titles[item]!r}: leave one "
+                    "out"
                 )
+        self.names = self.titles if names is None else self._first_names()
+
+    def _first_names(self) -> list[str]:
+        first: dict[int, str] = {}
+        for name, item in self._index.items():
+            first.setdefault(item, name)
+        return [first[item] for item in range(len(self.titles))]
 
     def find(self, name: str) -> int:
         """Finds an item by its name.
@@ -67,31 +68,29 @@ class NamedItems:
 
 
 def read_items(
-    path: Path, item_field: str, title_field: str, delimiter: str, quotes: bool | None = None
+    path: Path, item_field: str, title_field: str, text_format: TextFormat, skip: bool = False
 ) -> NamedItems:
-    """Reads a catalogue from a CSV or Parquet table.
+    """Reads a catalogue from a table of any format.
 
     Args:
         path: The table.
         item_field: The column by which histories name items; the title's own is allowed.
         title_field: The column with the title.
-        delimiter: What separates the fields of a text file.
-        quotes: Whether quotes enclose its fields; None: unless the delimiter is a tab.
+        text_format: How the table is written where it is text.
+        skip: Skip and count broken rows.
 
     Raises:
-        InputError: The file or a column is missing, a row is broken, or two items are alike.
+        InputError: The file or a column is missing, or a row is broken: an item has another title than before.
     """
-    names: list[str] = []
-    titles: list[str] = []
-    broken = BrokenRows(path, skip=False)
-    for chunk in table_chunks(broken, {ITEM: item_field, TITLE: title_field}, delimiter, quotes):
-        for field in (ITEM, TITLE):
-            empty = blank(chunk.columns[field])
-            if empty.any():
-                place = chunk.place(int(np.argmax(empty)))
-                raise InputError(f"{path}, {place}: an empty {field}, or one that is not UTF-8: mend the row")
-        names += chunk.columns[ITEM].to_pylist()
-        titles += chunk.columns[TITLE].to_pylist()
+    broken = BrokenRows(path, skip)
+    chunks = table_chunks(broken, {ITEM: item_field, TITLE: title_field}, text_format)
+    catalogue = read_catalogue(chunks, broken)
     for note in broken.notes:
         rank_zero_warn(note)
-    return NamedItems(titles, None if item_field == title_field else names, str(path))
+    if broken.count:
+        rank_zero_info(f"skipped {broken.count} rows of {path} that cannot be used")
+    names = None if item_field == title_field else catalogue.items.strings()
+    items = NamedItems(catalogue.titles, names, str(path))
+    if merged := len(catalogue.titles) - len(items.titles):
+        rank_zero_info(f"{path}: merged {merged} items into others of the same title")
+    return items

@@ -129,6 +129,10 @@ def build_examples(
             f"no user has more than {min_history} interactions: lower min_history or bring more data"
         )
     time = log.time[ids]
+    if log.time.min() == log.time.max():
+        raise InputError(
+            f"all times are equal ({log.time[0]:g}), and splits are cut at times: name the column with the times"
+        )
     split = np.digitize(time, time_cuts(log.time, train_share, val_share)).astype(np.int8)
     _require_all_splits(split)
     return Examples(

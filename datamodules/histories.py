@@ -15,6 +15,7 @@ from datamodules.history_files import read_histories
 from datamodules.prompt_settings import PromptSettings
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.delimited import require_delimiter
+from datamodules.sources.table_chunks import TextFormat
 from datamodules.title_trie import TitleTrie
 from datamodules.tokenization import load_tokenizer, tokenizer_fingerprint
 
@@ -23,9 +24,10 @@ class HistoryDataModule(pl.LightningDataModule):
     """Prompts for recommending, with `train.py predict`; without targets, so that nothing is trained or tested on it.
 
     Args:
-        histories: JSON lines or Parquet with `user`, `history` (items, oldest first) and, in all rows or in none,
-            `candidates`. Without candidates the whole catalogue is searched, and the prompt's list of choices is empty.
-        catalogue: CSV or Parquet with a row per item.
+        histories: JSON (lines or an array) or Parquet with `user`, `history` (items, oldest first) and, in all rows
+            or in none, `candidates`. Without candidates the whole catalogue is searched, and the prompt's list of
+            choices is empty.
+        catalogue: A table with a row per item: text, Parquet or JSON. Items of one title are one item, as in training.
         trained: A folder that `callbacks.AdapterExport` wrote: its tokenizer, and how the model was prompted.
         item_field: The catalogue's column by which histories name items; it may be the title's.
         title_field: The catalogue's column with the title.
@@ -36,7 +38,7 @@ class HistoryDataModule(pl.LightningDataModule):
             as there are items is exact.
         batch_size: Users per device and step.
         num_workers: Processes that write prompts; 0 writes them in the main process.
-        skip_broken_rows: Skip and count histories that cannot be used instead of refusing the file.
+        skip_broken_rows: Skip and count rows that cannot be used instead of refusing a file.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class HistoryDataModule(pl.LightningDataModule):
         self.num_recommendations = num_recommendations
         self.beam = beam
         self._paths = (Path(histories), Path(catalogue), Path(trained))
-        self._fields = (item_field, title_field, require_delimiter(delimiter), quotes)
+        self._fields = (item_field, title_field, TextFormat(require_delimiter(delimiter), quotes))
         self._batch_size = batch_size
         self._num_workers = num_workers
         self._skip = skip_broken_rows
@@ -83,7 +85,7 @@ class HistoryDataModule(pl.LightningDataModule):
         histories, catalogue, trained = self._paths
         self._prompts = prompts = PromptSettings.read(trained)
         self.tokenizer = load_tokenizer(str(trained))
-        self.items = read_items(catalogue, *self._fields)
+        self.items = read_items(catalogue, *self._fields, self._skip)
         broken = BrokenRows(histories, self._skip)
         self.histories = read_histories(broken, self.items)
         if broken.count:

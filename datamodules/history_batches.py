@@ -60,7 +60,7 @@ class HistoryCollate:
         self._histories = histories
         self._examples = _examples(histories, prompts.max_history)
         template = prompts.parsed(tokenizer)[0]
-        self._writer = PromptWriter(encoder, titles, [template], prompts.max_length, seed=0)
+        self._writer = PromptWriter(encoder, titles, [template], prompts.max_length, 0, histories.users)
 
     def __call__(self, rows: list[int]) -> HistoryBatch:
         """Makes a batch of some rows.

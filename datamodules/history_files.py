@@ -1,25 +1,20 @@
 """Users' histories from a file, and given candidates where it has them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from datamodules.catalogue import NamedItems
-from datamodules.errors import InputError
 from datamodules.sources.broken import BrokenRows
-from datamodules.sources.json_rows import json_lines
-from datamodules.sources.table import broken_files_named, is_parquet
+from datamodules.sources.table_chunks import records
 
 # A user's id, and the items of the history and of the candidates.
 Row = tuple[str, list[int], list[int]]
 
-_ROWS = 1 << 14
 _USER, _HISTORY, _CANDIDATES = "user", "history", "candidates"
 
 
@@ -60,40 +55,24 @@ def read_histories(broken: BrokenRows, catalogue: NamedItems) -> UserHistories:
     """Reads `user`, `history` (names of items, oldest first) and, in all rows or in none, `candidates`.
 
     Args:
-        broken: The file, JSON lines or Parquet; takes the rows that cannot be used.
+        broken: The file, JSON or Parquet; takes the rows that cannot be used.
         catalogue: The items.
 
     Raises:
         InputError: The file is missing, has no rows, or a row is broken: an empty history, an item that is not in the
             catalogue, a candidate that stands there twice.
     """
-    rows = _parquet_rows(broken.path) if is_parquet(broken.path) else _json_rows(broken)
     kept: list[Row] = []
-    for place, row in rows:
+    for place, row in records(broken):
         try:
             parsed = parse_row(row, catalogue)
             if kept and bool(parsed[2]) != bool(kept[0][2]):
                 raise ValueError("some rows have candidates and others have none")
             kept.append(parsed)
         except ValueError as error:
-            broken.found(partial(str, place), partial(str, error))
-    if not kept:
-        raise InputError(f"{broken.path}: no rows that can be used: give a row per user")
+            broken.at(place, str(error))
+    broken.require_rows(len(kept), "no rows that can be used: give a row per user")
     return UserHistories.of(kept)
-
-
-def _json_rows(broken: BrokenRows) -> Iterator[tuple[str, Any]]:
-    for line, row in json_lines(broken):
-        yield f"line {line}", row
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    number = 0
-    with broken_files_named(path), pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"row {number}", row
 
 
 def parse_row(row: Any, catalogue: NamedItems) -> Row:
@@ -108,6 +87,7 @@ def parse_row(row: Any, catalogue: NamedItems) -> Row:
     """
     if not isinstance(row, dict):
         raise ValueError(f"{str(row)[:40]!r} is not an object")
+    _require_keys(row)
     user = _name(_USER, row.get(_USER))
     history, candidates = (
         [catalogue.find(_name(field, name)) for name in _list(field, row.get(field))]
@@ -118,6 +98,17 @@ def parse_row(row: Any, catalogue: NamedItems) -> Row:
     if len(set(candidates)) < len(candidates):
         raise ValueError("a candidate stands there twice")
     return user, history, candidates
+
+
+def _require_keys(row: dict[str, Any]) -> None:
+    """Refuse a row without a user or a history, or with a key that is nearly one of ours."""
+    for key in row.keys() - {_USER, _HISTORY, _CANDIDATES}:
+        if near := get_close_matches(
+            key.lower(), {_USER, _HISTORY, _CANDIDATES} - row.keys(), n=1, cutoff=0.7
+        ):
+            raise ValueError(f"field {key!r} is unknown: did you mean {near[0]!r}?")
+    if absent := [key for key in (_USER, _HISTORY) if key not in row]:
+        raise ValueError(f"no field {absent[0]!r} among {sorted(row)}")
 
 
 def _list(field: str, value: Any) -> list[Any]:

@@ -5,6 +5,7 @@ Here every draw hangs on (seed, example id).
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,7 @@ def draw_candidates(
     proposals: Proposals,
     num_candidates: int,
     seed: int,
+    names: Sequence[str] | None = None,
 ) -> NDArray[np.int32]:
     """Draws each example's negatives from the items its user never consumed, and shuffles the target in.
 
@@ -115,6 +117,7 @@ def draw_candidates(
         proposals: How likely each item of the catalogue is.
         num_candidates: Length of a list, the target included.
         seed: With the example's id it determines everything.
+        names: The users' ids in the source, for the error.
 
     Returns:
         Items in the order of the list, shape [N, num_candidates].
@@ -126,8 +129,9 @@ def draw_candidates(
     left = num_items - seen.count(user)
     if (left < num_candidates - 1).any():
         worst = int(np.argmin(left))
+        name = "a user" if names is None else f"user {names[user[worst]]}"
         raise InputError(
-            f"user {user[worst]} leaves {left[worst]} of {num_items} items to draw {num_candidates - 1} negatives "
+            f"{name} leaves {left[worst]} of {num_items} items to draw {num_candidates - 1} negatives "
             "from: lower num_candidates or bring a larger catalogue"
         )
     lists = []

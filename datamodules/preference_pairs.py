@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from datamodules.base import StoredDataModule
-from datamodules.batches import EpochBatches
+from datamodules.batches import EpochBatches, Row
 from datamodules.data_record import DataSettings
 from datamodules.errors import InputError
 from datamodules.examples import SPLITS
-from datamodules.preference_tokens import PreferenceEncoder
+from datamodules.preference_tokens import PreferenceEncoder, contents
 from datamodules.preference_writer import PreferenceCollate, PreferenceWriter
 from datamodules.sampler import EqualWidthBatches
 from datamodules.sources.preferences import Preference, PreferenceFiles
@@ -30,8 +30,9 @@ from datamodules.store import SplitWriter, write_tokenizer
 from datamodules.tokenization import learn_tokenizer, load_tokenizer
 
 # Part of the fingerprint of stored examples: raise it when the way they are built changes.
-_BUILD_VERSION = 1
+_BUILD_VERSION = 2
 
+_TOO_LONG = "rows whose responses leave no room for the prompt, skipped"
 _MISPLACED = "rows that spell out special tokens"
 
 
@@ -44,7 +45,8 @@ class PreferencePairsDataModule(StoredDataModule):
         special_tokens: What special tokens in the texts are: `text`, which is encoded as it stands, or `parse`d, as in
             prompts that went through a chat template already. A response that ends in the tokenizer's EOS gets no
             second one then, nor does a prompt a second BOS.
-        chat: Put the prompt into the tokenizer's chat template, as a user's turn.
+        chat: Put the prompt into the tokenizer's chat template: a text as a user's turn, a conversation as it is.
+            Prompts that are conversations need it.
         num_negatives: Most rejected responses per prompt in training, a fresh subset every epoch; None takes all, 0 is
             for supervised training.
         batch_size: Prompts per device and batch in training.
@@ -123,22 +125,24 @@ class PreferencePairsDataModule(StoredDataModule):
     def _build(self, folder: Path) -> dict[str, int | str]:
         tokenizer = self._make_tokenizer()
         encoder = PreferenceEncoder(tokenizer, self._special_tokens == "parse", self._chat)
-        writer = PreferenceWriter(encoder, self._max_length)
+        writer = PreferenceWriter(encoder, self._max_length, self.source.skip_broken_rows)
         report: dict[str, int | str] = {}
         with ExitStack() as stack:
             splits = [stack.enter_context(SplitWriter(folder, split)) for split in SPLITS]
             texts = stack.enter_context(_column(folder / "items.parquet", "title"))
             users = stack.enter_context(_column(folder / "users.parquet", "user"))
             for rows in self._chunks(report):
-                table = writer.table(rows)
+                table, usable = writer.table(rows)
                 texts.write_table(pa.table({"title": [text for row in rows for text in row.responses]}))
                 users.write_table(pa.table({"user": [str(row.id) for row in rows]}))
                 of_row = self._split(rows)
                 for index, split in enumerate(splits):
-                    split.add(table.filter(pa.array(of_row == index)))
+                    split.add(table.filter(pa.array(usable & (of_row == index))))
         self._require_rows([split.rows for split in splits])
         report |= {f"{name} examples": split.rows for name, split in zip(SPLITS, splits, strict=True)}
         report["prompts cut to max_length"] = writer.cut
+        if writer.skipped:
+            report[_TOO_LONG] = writer.skipped
         if writer.misplaced:
             report[_MISPLACED] = f"{writer.misplaced}, first {writer.first_misplaced}"
         write_tokenizer(folder, tokenizer, report)
@@ -159,7 +163,7 @@ class PreferencePairsDataModule(StoredDataModule):
         if self._tokenizer_name is not None:
             return load_tokenizer(self._tokenizer_name)
         rows = (row for row in self.source.read({}) if row.file_split == TRAIN)
-        return learn_tokenizer(text for row in rows for text in (row.prompt, *row.responses))
+        return learn_tokenizer(text for row in rows for text in (*contents(row.prompt), *row.responses))
 
     def _chunks(self, report: dict[str, int | str]) -> Iterator[list[Preference]]:
         rows = self.source.read(report)
@@ -176,6 +180,9 @@ class PreferencePairsDataModule(StoredDataModule):
         wanted = {*(split for split, _ in self.source.files), SPLITS.index("val")}
         if empty := [SPLITS[split] for split in sorted(wanted) if not counts[split]]:
             raise InputError(f"the {empty[0]} split of {self.source.files.train} is empty: bring more rows")
+
+    def _described(self, row: Row) -> str:
+        return f"row {row['id'] + 1} of the files"
 
     def _longest(self, split: str) -> NDArray[np.int64]:
         table = self.store.splits[split].data.table

@@ -23,35 +23,48 @@ class PreferenceWriter:
     Args:
         encoder: Encodes texts.
         max_length: Most tokens of a prompt with its longest response; a prompt loses its oldest tokens behind its head.
+        skip: Leave out and count rows that cannot be used, where `table` would raise.
 
     Attributes:
         cut: Prompts that lost tokens.
+        skipped: Rows left out.
         misplaced: Rows with a special token where there should be none, see `PreferenceEncoder.misplaced`.
         first_misplaced: The token, and where the first of these rows stands.
+        rows: Rows written so far; the next one's number.
         responses: Responses written so far; the next one's number.
     """
 
-    def __init__(self, encoder: PreferenceEncoder, max_length: int) -> None:
+    def __init__(self, encoder: PreferenceEncoder, max_length: int, skip: bool = False) -> None:
         self._encoder = encoder
         self._max_length = max_length
+        self._skip = skip
         self.cut = 0
+        self.skipped = 0
         self.misplaced = 0
         self.first_misplaced = ""
+        self.rows = 0
         self.responses = 0
 
-    def table(self, rows: Sequence[Preference]) -> pa.Table:
+    def table(self, rows: Sequence[Preference]) -> tuple[pa.Table, NDArray[np.bool_]]:
         """Builds the Arrow table of some preferences.
 
-        Columns: `id`, `user` (the example's own index), `prompt`, `responses` (tokens of all of them, joined, the
+        Columns: `id`, `user` (the row's number), `prompt`, `responses` (tokens of all of them, joined, the
         chosen one first), `lengths` (tokens of each), `first_item` (number of the chosen one; the others follow).
 
+        Returns:
+            The table, and which of its rows can be used; shape [N].
+
         Raises:
-            InputError: The longest response leaves no room for a prompt, or two responses are the same.
+            InputError: A prompt is a conversation and there is no chat template; or, unless such rows are skipped, the
+                longest response leaves no room for a prompt, or two responses are the same.
         """
+        for row in rows:
+            self._encoder.require_readable(row.prompt, row.place)
         self._count_misplaced(rows)
         counts = np.array([len(row.responses) for row in rows])
         begin = np.cumsum(counts) - counts
-        responses, of_response = distinct(self._encoder.responses, self._endings(rows))
+        endings, usable = self._endings(rows)
+        responses, of_response = distinct(self._encoder.responses, endings)
         prompts, of_prompt = distinct(self._encoder.prompts, [row.prompt for row in rows])
         heads, bodies = zip(*prompts, strict=True)
         pieces = Ragged.of([*responses, *bodies, *heads, [self._encoder.eos]])
@@ -59,21 +72,27 @@ class PreferenceWriter:
         of_head = of_prompt + len(bodies)
         answers, lengths = pieces.joined(_pairs(of_response, -1))
         head = pieces.lengths[of_head]
-        kept = self._kept(rows, head, pieces.lengths[of_prompt], np.maximum.reduceat(lengths, begin))
+        longest = np.maximum.reduceat(lengths, begin)
+        usable &= self._fits(rows, head, longest)
+        kept = np.clip(self._max_length - head - longest, 0, pieces.lengths[of_prompt])
+        self.cut += int((pieces.lengths[of_prompt] > kept)[usable].sum())
+        self.skipped += int((~usable).sum())
         prompt = pieces.joined(_pairs(of_head, of_prompt), np.stack([head, kept], axis=1))
         first = self.responses + begin
         self.responses += len(of_response)
         ids = np.array([row.id for row in rows], dtype=np.int64)
-        return pa.table(
+        table = pa.table(
             {
                 "id": ids,
-                "user": ids,
+                "user": self.rows + np.arange(len(rows), dtype=np.int64),
                 "prompt": list_array(*prompt),
                 "responses": list_array(answers, np.add.reduceat(lengths, begin)),
                 "lengths": list_array(lengths.astype(np.int32), counts),
                 "first_item": first,
             }
         )
+        self.rows += len(rows)
+        return table, usable
 
     def _count_misplaced(self, rows: Sequence[Preference]) -> None:
         for row in rows:
@@ -82,35 +101,37 @@ class PreferenceWriter:
                 self.misplaced += 1
                 self.first_misplaced = self.first_misplaced or f"{token!r} in {row.place}"
 
-    def _endings(self, rows: Sequence[Preference]) -> list[str]:
-        """Takes off what ends responses already."""
+    def _endings(self, rows: Sequence[Preference]) -> tuple[list[str], NDArray[np.bool_]]:
+        """Take off what ends responses already, and say in which rows they still differ; shape [N]."""
+        usable = np.ones(len(rows), dtype=bool)
         if not self._encoder.parse:
-            return [text for row in rows for text in row.responses]
+            return [text for row in rows for text in row.responses], usable
         endings = [[self._encoder.ending(text) for text in row.responses] for row in rows]
-        for row, own in zip(rows, endings, strict=True):
+        for number, (row, own) in enumerate(zip(rows, endings, strict=True)):
             if len(set(own)) < len(own):
-                raise InputError(
+                usable[number] = False
+                self._refuse(
                     f"{row.place}: two responses differ in the EOS at their end alone: leave one of them out"
                 )
-        return [text for own in endings for text in own]
+        return [text for own in endings for text in own], usable
 
-    def _kept(
-        self,
-        rows: Sequence[Preference],
-        heads: NDArray[np.int64],
-        prompts: NDArray[np.int64],
-        longest: NDArray[np.int64],
-    ) -> NDArray[np.int64]:
-        """Says how many tokens of each prompt there is room for, its head aside; `longest` response of each row [N]."""
-        room = self._max_length - heads - longest
-        if (room < self._encoder.fewest).any():
-            worst = int(np.argmax(room < self._encoder.fewest))
-            raise InputError(
+    def _fits(
+        self, rows: Sequence[Preference], heads: NDArray[np.int64], longest: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Say in which rows the `longest` response [N] leaves room for the prompt; shape [N]."""
+        fits = self._max_length - heads - longest >= self._encoder.fewest
+        if not fits.all():
+            worst = int(np.argmin(fits))
+            self._refuse(
                 f"{rows[worst].place}: the longest response has {longest[worst]} tokens and max_length is "
-                f"{self._max_length}, which leaves no room for the prompt: raise max_length or leave the row out"
+                f"{self._max_length}, which leaves no room for the prompt: raise max_length, or leave the row out with "
+                "skip_broken_rows: true"
             )
-        self.cut += int((prompts > room).sum())
-        return np.minimum(prompts, room)
+        return fits
+
+    def _refuse(self, reason: str) -> None:
+        if not self._skip:
+            raise InputError(reason)
 
 
 def _pairs(first: NDArray[np.int64] | int, second: NDArray[np.int64] | int) -> NDArray[np.int64]:

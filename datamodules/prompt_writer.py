@@ -1,5 +1,7 @@
 """From examples to rows of tokens: pieces tokenised once, gathered for many prompts at a time."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -24,10 +26,17 @@ class PromptWriter:
         templates: One is drawn per example.
         max_length: Most tokens of a prompt with its longest response.
         seed: With the example's id it decides the template.
+        users: Ids of the users in the source, for the error.
     """
 
     def __init__(
-        self, encoder: PieceEncoder, titles: list[str], templates: list[Template], max_length: int, seed: int
+        self,
+        encoder: PieceEncoder,
+        titles: list[str],
+        templates: list[Template],
+        max_length: int,
+        seed: int,
+        users: Sequence[str],
     ) -> None:
         pieces = [encoder.separator + tokens for tokens in encoder.titles(titles)]
         for template in templates:
@@ -39,6 +48,7 @@ class PromptWriter:
         self._segments = len(titles) + np.arange(3 * len(templates)).reshape(-1, 3)
         self._max_length = max_length
         self._seed = seed
+        self._users = users
 
     def table(self, examples: Examples, candidates: NDArray[np.int32], rows: NDArray[np.int64]) -> pa.Table:
         """Builds the Arrow table of some examples.
@@ -56,7 +66,7 @@ class PromptWriter:
         choice = random_bits(self._seed, Stream.TEMPLATE, ids, 1)[:, 0] % np.uint64(len(self._segments))
         before_history, before_candidates, after = self._segments[choice.astype(np.int64)].T[:, :, None]
         history = self._fitting(
-            ids, examples.history[rows], candidates, self._segments[choice.astype(np.int64)]
+            examples.user[rows], examples.history[rows], candidates, self._segments[choice.astype(np.int64)]
         )
         pieces = np.concatenate([before_history, history, before_candidates, candidates, after], axis=1)
         begin = self._tokens.lengths[before_history[:, 0]]
@@ -78,7 +88,7 @@ class PromptWriter:
 
     def _fitting(
         self,
-        ids: NDArray[np.int64],
+        users: NDArray[np.int32],
         history: NDArray[np.int32],
         candidates: NDArray[np.int32],
         segments: NDArray[np.int64],
@@ -91,8 +101,9 @@ class PromptWriter:
         room = self._max_length - fixed
         if (room < 0).any():
             worst = int(np.argmax(room < 0))
+            user = self._users[users[worst]]
             raise InputError(
-                f"example {ids[worst]} needs {fixed[worst]} tokens without any history and max_length is "
+                f"user {user}: a prompt needs {fixed[worst]} tokens without any history and max_length is "
                 f"{self._max_length}: raise max_length or lower num_candidates"
             )
         from_newest = np.cumsum(self._tokens.lengths[history][:, ::-1], axis=1)[:, ::-1]

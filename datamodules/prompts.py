@@ -1,6 +1,7 @@
 """Prompt templates: text around a history and a list of candidates."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -12,6 +13,7 @@ from datamodules.errors import InputError
 HISTORY, CANDIDATES = "{history}", "{candidates}"
 _PLACEHOLDER = re.compile(r"\{[^{}\"'\n]*\}")
 
+FILMS = "films"
 FILM_TEMPLATES = (
     "Films this person watched, oldest first:{history}\nChoose the next one from:{candidates}\nAnswer:",
     "This person has watched:{history}\nWhich of these will this person watch next?{candidates}\nAnswer:",
@@ -19,24 +21,61 @@ FILM_TEMPLATES = (
     "After watching these films:{history}\npredict the next choice from this list:{candidates}\nRecommendation:",
 )
 
+_NEUTRAL_TEMPLATES = (
+    "{Noun} this person chose, oldest first:{history}\nChoose the next one from:{candidates}\nAnswer:",
+    "This person has chosen:{history}\nWhich of these {noun} will this person choose next?{candidates}\nAnswer:",
+    "History of {noun}:{history}\nOptions:{candidates}\nThe next choice is:",
+    "After choosing these {noun}:{history}\npredict the next choice from this list:{candidates}\nRecommendation:",
+)
 
-def user_turn(tokenizer: PreTrainedTokenizerBase, content: str) -> str:
-    """Put text into a user's turn of a tokenizer's chat template, up to where the assistant begins to answer.
+
+def templates_for(noun: str) -> tuple[str, ...]:
+    """Return templates for items that are no films.
+
+    Args:
+        noun: What the items are, in the plural.
 
     Raises:
-        InputError: The tokenizer has no chat template, or one that takes no lone user's turn.
+        ValueError: It is empty, or holds a brace or a line break.
+    """
+    if not noun.strip() or set(noun) & set("{}\n"):
+        raise ValueError(
+            f"noun={noun!r} must be what the items are, in the plural, as in films or gift cards"
+        )
+    capital = noun[0].upper() + noun[1:]
+    return tuple(text.replace("{Noun}", capital).replace("{noun}", noun) for text in _NEUTRAL_TEMPLATES)
+
+
+def chat_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[tuple[str, str]]) -> str:
+    """Put messages into a tokenizer's chat template, up to where the assistant begins to answer.
+
+    Args:
+        tokenizer: Brings the template.
+        messages: Roles, and what was said.
+
+    Raises:
+        InputError: The tokenizer has no chat template, or one that refuses such messages.
     """
     if tokenizer.chat_template is None:
         raise InputError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template: set data.chat to false"
         )
-    turn = [{"role": "user", "content": content}]
+    turns = [{"role": role, "content": content} for role, content in messages]
     try:
-        return str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     except TemplateError as error:
+        roles = [role for role, _ in messages]
+        what, remedy = "a user's turn", "set data.chat to false"
+        if roles != ["user"]:
+            what, remedy = f"turns of {', '.join(roles)}", "leave such rows out, or take another tokenizer"
         raise InputError(
-            f"the chat template of {tokenizer.name_or_path!r} refuses a user's turn ({error}): set data.chat to false"
+            f"the chat template of {tokenizer.name_or_path!r} refuses {what} ({error}): {remedy}"
         ) from error
+
+
+def user_turn(tokenizer: PreTrainedTokenizerBase, content: str) -> str:
+    """Put text into a user's turn of a tokenizer's chat template; errors as in `chat_text`."""
+    return chat_text(tokenizer, [("user", content)])
 
 
 def _require_no_other_placeholder(text: str) -> None:

@@ -22,7 +22,7 @@ from datamodules.draws import Stream, random_bits
 from datamodules.examples import SPLITS, Examples
 from datamodules.prompt_settings import PromptSettings
 from datamodules.prompt_writer import PromptWriter
-from datamodules.prompts import FILM_TEMPLATES, Template
+from datamodules.prompts import FILM_TEMPLATES, FILMS, Template, templates_for
 from datamodules.sources import Source
 from datamodules.sources.base import REPEATED_TARGETS
 from datamodules.store import SplitWriter, read_store, write_catalogue, write_tokenizer
@@ -47,6 +47,8 @@ class RecommendationDataModule(StoredDataModule):
             supervised training.
         batch_size: Prompts per device and batch in training.
         eval_batch_size: Prompts per device and batch in validation, test and prediction.
+        noun: What the items are, in the plural: the default templates speak of films, or of `gift cards` that a person
+            chose.
         templates: Prompt templates with `{history}` and `{candidates}`; one is drawn per example.
         chat: Put the prompt into the tokenizer's chat template, as a user's turn.
         min_history: Fewest items before a target.
@@ -73,6 +75,7 @@ class RecommendationDataModule(StoredDataModule):
         num_negatives: int = 0,
         batch_size: int = 32,
         eval_batch_size: int = 64,
+        noun: str = FILMS,
         templates: list[str] = list(FILM_TEMPLATES),  # noqa: B006 - jsonargparse shows the default; never changed
         chat: bool = False,
         min_history: int = 3,
@@ -110,6 +113,12 @@ class RecommendationDataModule(StoredDataModule):
         for name, most in (("max_val_examples", max_val_examples), ("max_test_examples", max_test_examples)):
             if most is not None and most < 1:
                 raise ValueError(f"{name}={most} must be at least 1, or null for all examples")
+        if noun != FILMS:
+            if templates != list(FILM_TEMPLATES):
+                raise ValueError(
+                    f"noun={noun!r} is for the default templates and templates are given: drop one"
+                )
+            templates = list(templates_for(noun))
         for text in templates:
             Template.parse(text)
         self.source = source
@@ -222,7 +231,8 @@ class RecommendationDataModule(StoredDataModule):
         examples = corpus.examples
         tokenizer = self._make_tokenizer(corpus.titles)
         templates = self.prompt_settings.parsed(tokenizer)
-        writer = PromptWriter(PieceEncoder(tokenizer), corpus.titles, templates, self._max_length, self._seed)
+        encoder = PieceEncoder(tokenizer)
+        writer = PromptWriter(encoder, corpus.titles, templates, self._max_length, self._seed, corpus.users)
         kept = {split: self._write_split(folder, split, corpus, writer) for split in SPLITS}
         report = {
             **corpus.report,

@@ -8,7 +8,7 @@ whole items. Supervised training, preference training, ranking and generation al
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ _SEPARATOR = "\n"
 _TEXTS_COUNTED_TOGETHER = 1 << 16
 
 Tokens = TypeVar("Tokens")
+Text = TypeVar("Text", bound=Hashable)
 
 
 def learn_tokenizer(texts: Iterable[str], whole: bool = False) -> PreTrainedTokenizerFast:
@@ -116,7 +117,7 @@ def _core_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 
 def distinct(
-    encode: Callable[[list[str]], list[Tokens]], texts: Sequence[str]
+    encode: Callable[[list[Text]], list[Tokens]], texts: Sequence[Text]
 ) -> tuple[list[Tokens], NDArray[np.int64]]:
     """Encode texts, each that repeats once: titles and prompts do, and encoding is what takes time.
 
@@ -127,7 +128,7 @@ def distinct(
     Returns:
         Tokens of the distinct texts, and for every text the index of its own, shape [len(texts)].
     """
-    number: dict[str, int] = {}
+    number: dict[Text, int] = {}
     index = [number.setdefault(text, len(number)) for text in texts]
     return encode(list(number)), np.array(index, dtype=np.int64)
 

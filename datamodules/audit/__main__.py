@@ -12,6 +12,8 @@ from datamodules.audit import audit, redrawn, reshuffled
 from datamodules.audit_input import read_audit_data
 from datamodules.errors import InputError
 
+_COLUMNS = ("user", "item", "time", "title")
+
 
 def main(args: list[str] | None = None) -> int:
     """Prints the report.
@@ -33,10 +35,14 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument(
         "--skip-broken-rows", action="store_true", help="count them instead of refusing the file"
     )
+    for name in _COLUMNS:
+        parser.add_argument(f"--{name}", metavar="COLUMN", help=f"the column of a table with the {name}")
     settings = parser.parse_args(args)
     start = time.perf_counter()
     try:
-        data = read_audit_data(settings.path, settings.skip_broken_rows)
+        columns = {name: getattr(settings, name) for name in _COLUMNS}
+        columns = {name: column for name, column in columns.items() if column is not None}
+        data = read_audit_data(settings.path, settings.skip_broken_rows, columns)
         if settings.candidates == "reshuffled":
             data = reshuffled(data, settings.seed)
         elif settings.candidates == "redrawn":

@@ -23,6 +23,7 @@ class BrokenRows:
         self.count = 0
         self.notes: list[str] = []
         self._skip = skip
+        self._first: Callable[[], str] = str
 
     def found(self, place: Callable[[], str], reason: Callable[[], str], count: int = 1) -> None:
         """Takes note of broken rows.
@@ -39,8 +40,29 @@ class BrokenRows:
             raise InputError(
                 f"{self.path}, {place()}: {reason()}: mend the row or set skip_broken_rows: true"
             )
+        if not self.count:
+            self._first = lambda: f"{place()}: {reason()}"
         self.count += count
 
-    def at_line(self, line: int, reason: str) -> None:
+    def at(self, place: str, reason: str) -> None:
         """Takes note of one broken row; see `found`."""
-        self.found(lambda: f"line {line}", lambda: reason)
+        self.found(lambda: place, lambda: reason)
+
+    def require_rows(self, good: int, otherwise: str | None = None) -> None:
+        """Refuse a file without a row that can be used.
+
+        Args:
+            good: Rows that can be used.
+            otherwise: What is wrong where there was no row at all, and the remedy; None leaves that to the caller.
+
+        Raises:
+            InputError: There is none; where rows were skipped, it says why the first one was.
+        """
+        if good:
+            return
+        if self.count:
+            raise InputError(
+                f"{self.path}: none of its {self.count} rows can be used, the first of them, {self._first()}"
+            )
+        if otherwise is not None:
+            raise InputError(f"{self.path}: {otherwise}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from datamodules.errors import InputError
 
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,14 @@ class Chunk:
     place: Callable[[int], str]
 
 
-def require_file(path: Path) -> Path:
-    """Returns the path of a file that is there.
-
-    Raises:
-        InputError: It is not.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} is missing: give the path of a file")
-    return path
-
-
 def require_fields(path: Path, wanted: Collection[str], present: Collection[str]) -> None:
     """Checks that a file has the columns that are asked for.
 
     Raises:
         InputError: One is absent, or there are two of it.
     """
+    if not present:
+        raise InputError(f"{path} is empty: restore the file")
     if absent := [field for field in wanted if field not in present]:
         raise InputError(
             f"{path}: no field {absent[0]!r} among {sorted(present)}: rename it or name the right one"
@@ -88,5 +79,5 @@ def _numbers_of_text(column: pa.Array) -> pa.Array:
     try:
         return column.cast(pa.float64())
     except pa.ArrowInvalid:
-        number = pc.match_substring_regex(column, _NUMBER)
+        number = pc.match_substring_regex(column, NUMBER)
         return pc.utf8_trim_whitespace(pc.if_else(number, column, None)).cast(pa.float64())

@@ -1,5 +1,6 @@
 """JSON rows, streamed: an array of objects or an object a line, with the line on which each begins."""
 
+import io
 import json
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -8,10 +9,46 @@ from typing import Any, TextIO
 
 from datamodules.errors import InputError
 from datamodules.sources.broken import BrokenRows
-from datamodules.sources.chunks import require_file
+from datamodules.sources.opened import open_bytes
 
+_BEGINNING = 1 << 12
 _BLOCK_CHARACTERS = 1 << 20
 _MOST_CHARACTERS = 1 << 26  # a longer element is a broken one, and reading on would read the whole file
+
+
+def json_rows(broken: BrokenRows) -> Iterator[tuple[int, Any]]:
+    """Yields the rows of a file that is one JSON array, or has a JSON value a line; its first character tells.
+
+    Args:
+        broken: The file; takes rows that are broken, as `json_array` and `json_lines` do.
+
+    Yields:
+        The line on which a row begins, and its value.
+
+    Raises:
+        InputError: The file is empty, or as in `json_array` and `json_lines`.
+    """
+    first = _first_character(broken.path)
+    if not first:
+        raise InputError(f"{broken.path} is empty: restore the file")
+    return json_array(broken) if first == b"[" else json_lines(broken)
+
+
+def is_json(path: Path) -> bool:
+    """Tell by its first character whether a file holds JSON objects; a table of text begins with a name.
+
+    Raises:
+        InputError: There is no file.
+    """
+    return _first_character(path) in (b"[", b"{")
+
+
+def _first_character(path: Path) -> bytes:
+    with open_bytes(path) as file:
+        while block := file.read(_BEGINNING):
+            if text := block.removeprefix(BOM_UTF8).lstrip():
+                return text[:1]
+    return b""
 
 
 def json_lines(broken: BrokenRows) -> Iterator[tuple[int, Any]]:
@@ -26,7 +63,7 @@ def json_lines(broken: BrokenRows) -> Iterator[tuple[int, Any]]:
     Raises:
         InputError: The file is missing or a line is broken.
     """
-    with require_file(broken.path).open("rb") as file:
+    with open_bytes(broken.path) as file:
         for number, line in enumerate(file, start=1):
             if line.isspace():
                 continue
@@ -36,7 +73,7 @@ def json_lines(broken: BrokenRows) -> Iterator[tuple[int, Any]]:
                 value = json.loads(text)
                 _require_whole_characters(text, value)
             except (ValueError, RecursionError) as error:
-                broken.at_line(number, f"{error} in {_beginning(line)}")
+                broken.at(f"line {number}", f"{error} in {_beginning(line)}")
             else:
                 yield number, value
 
@@ -64,7 +101,7 @@ def json_array(broken: BrokenRows) -> Iterator[tuple[int, Any]]:
         InputError: The file is missing, is no array, ends too early or goes on after it, or is not UTF-8, or an
             element is broken.
     """
-    with require_file(broken.path).open(encoding="utf-8-sig", newline="") as file:
+    with io.TextIOWrapper(open_bytes(broken.path), encoding="utf-8-sig", newline="") as file:
         text = _Window(file, broken.path)
         text.take("[")
         more = text.next() != "]"
@@ -73,7 +110,7 @@ def json_array(broken: BrokenRows) -> Iterator[tuple[int, Any]]:
             try:
                 value = text.value()
             except ValueError as error:
-                broken.at_line(line, str(error))
+                broken.at(f"line {line}", str(error))
             else:
                 yield line, value
             if more := text.next() != "]":
@@ -168,7 +205,7 @@ def _beginning(text: str | bytes) -> str:
 
 
 def _undecodable_line(path: Path) -> int:
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode()

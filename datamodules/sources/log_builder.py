@@ -1,20 +1,23 @@
 """From chunks of text to an interaction log: ids become integers as they stream by."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from datamodules.errors import InputError
 from datamodules.interactions import Interactions, first_occurrences, merge_titles
 from datamodules.sources.broken import BrokenRows
 from datamodules.sources.chunks import Chunk, blank, numbers
+from datamodules.sources.times import TimeColumn
 from datamodules.sources.vocabulary import Catalogue, Vocabulary
 
 _VALUE = "<value>"
+_NO_ROWS = "no rows under the header: restore the file"
 USER, ITEM, TIME, TITLE, RATING = "user", "item", "time", "title", "rating"
+_SECONDS = "seconds"
 REPEATED_ROWS = "rows with the user, item and time of an earlier row, dropped"
 
 
@@ -37,8 +40,7 @@ def read_catalogue(chunks: Iterable[Chunk], broken: BrokenRows) -> Catalogue:
         codes, retitled = catalogue.add(good[ITEM], good[TITLE])
         if retitled.any():
             _report_retitled(chunk, good, catalogue, codes, retitled, broken)
-    if not catalogue.titles:
-        raise InputError(f"{broken.path}: no rows under the header: restore the file")
+    broken.require_rows(len(catalogue.titles), _NO_ROWS)
     return catalogue
 
 
@@ -84,18 +86,21 @@ def read_log(
     items = catalogue or Catalogue()
     users = Vocabulary()
     parts: dict[str, list[NDArray[Any]]] = {USER: [], ITEM: [], TIME: [], RATING: []}
+    times = TimeColumn()
+    catalogue_name = broken_items.path.name if broken_items else ""
     for chunk in chunks:
+        seconds = times.seconds(chunk.columns[TIME])
+        faults = _faults(chunk, catalogue, catalogue_name) | _time_fault(chunk, seconds, times)
         good = _good_rows(
-            chunk, _faults(chunk, catalogue, broken_items.path.name if broken_items else ""), broken
+            replace(chunk, columns={**chunk.columns, _SECONDS: pa.array(seconds)}), faults, broken
         )
         parts[USER].append(users.add(good[USER]))
         found = items.items.find(good[ITEM]) if catalogue else items.add(good[ITEM], good[TITLE])[0]
         parts[ITEM].append(found)
-        for name in (TIME, RATING):
-            if name in good:
-                parts[name].append(numbers(good[name]))
-    if not len(users):
-        raise InputError(f"{broken.path}: no rows under the header: restore the file")
+        parts[TIME].append(good[_SECONDS].to_numpy())
+        if RATING in good:
+            parts[RATING].append(numbers(good[RATING]))
+    broken.require_rows(len(users), _NO_ROWS)
     titles, title_of_item = merge_titles(items.titles)
     merged = len(items.titles) - len(titles)
     files = [each for each in (broken_items, broken) if each]
@@ -134,12 +139,20 @@ def _faults(chunk: Chunk, catalogue: Catalogue | None, catalogue_name: str) -> d
     columns = chunk.columns
     named = [name for name in (USER, ITEM, TITLE) if name in columns]
     faults = {f"{name} {_VALUE} is empty or not UTF-8": blank(columns[name]) for name in named}
-    for name in (TIME, RATING):
-        if name in columns:
-            faults[f"{name} {_VALUE} is not a number"] = ~np.isfinite(numbers(columns[name]))
+    if RATING in columns:
+        faults[f"{RATING} {_VALUE} is not a number"] = ~np.isfinite(numbers(columns[RATING]))
     if catalogue:
         faults[f"item {_VALUE} is not in {catalogue_name}"] = catalogue.items.find(columns[ITEM]) < 0
     return faults
+
+
+def _time_fault(
+    chunk: Chunk, seconds: NDArray[np.float64], times: TimeColumn
+) -> dict[str, NDArray[np.bool_]]:
+    bad = ~np.isfinite(seconds)
+    if not bad.any():
+        return {}
+    return {f"{TIME} {_VALUE} {times.fault(chunk.columns[TIME][int(np.argmax(bad))].as_py())}": bad}
 
 
 def _good_rows(
@@ -152,7 +165,7 @@ def _good_rows(
         faults: Messages that begin with the column's name and take its value, with the rows they hold for.
         broken: Where to report.
     """
-    bad = np.logical_or.reduce(list(faults.values()))
+    bad: NDArray[np.bool_] = np.logical_or.reduce(list(faults.values()))
     if not bad.any():
         return chunk.columns
     row = int(np.argmax(bad))

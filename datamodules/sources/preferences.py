@@ -1,13 +1,13 @@
-"""Preference JSONL: `{"prompt": "…", "chosen": "…", "rejected": ["…", …]}` on every line."""
+"""Preference files: `{"prompt": "…", "chosen": "…", "rejected": ["…", …]}`, or TRL's or LLaMA-Factory's rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from datamodules.sources.base import SourceSettings
 from datamodules.sources.broken import BrokenRows
-from datamodules.sources.json_rows import json_lines
+from datamodules.sources.preference_rows import Prompt, parse_preference
 from datamodules.sources.splits import SplitFiles
+from datamodules.sources.table_chunks import records
 
 
 @dataclass(frozen=True)
@@ -18,19 +18,21 @@ class Preference:
         id: Number of the row over all files; every random draw of an example hangs on it.
         file_split: Split of the file it stands in.
         place: File and line.
-        prompt: Text.
+        prompt: Text, or the messages of a conversation.
         responses: Texts, the chosen one first.
     """
 
     id: int
     file_split: int
     place: str
-    prompt: str
+    prompt: Prompt
     responses: tuple[str, ...]
 
 
 class PreferenceFiles:
     """Preference files, one per split; the number of rejected responses may differ between rows.
+
+    JSON lines, a JSON array or Parquet, plain, gzip or alone in a zip; what a row may be: `parse_preference`.
 
     Args:
         train: File to train on.
@@ -49,11 +51,11 @@ class PreferenceFiles:
         skip_broken_rows: bool = False,
     ) -> None:
         self.files = SplitFiles(train, val, test, val_share)
-        self._skip = skip_broken_rows
+        self.skip_broken_rows = skip_broken_rows
 
     def settings(self) -> SourceSettings:
         """Everything that decides what `read` returns."""
-        return self.files.settings(type(self).__name__, skip_broken_rows=self._skip)
+        return self.files.settings(type(self).__name__, skip_broken_rows=self.skip_broken_rows)
 
     def read(self, report: dict[str, int | str]) -> Iterator[Preference]:
         """Streams all rows.
@@ -66,33 +68,17 @@ class PreferenceFiles:
         """
         number = 0
         for split, path in self.files:
-            broken = BrokenRows(path, self._skip)
-            for line, row in json_lines(broken):
+            broken = BrokenRows(path, self.skip_broken_rows)
+            good = 0
+            for place, row in records(broken):
                 try:
-                    prompt, responses = _parse(row)
+                    prompt, responses = parse_preference(row)
                 except ValueError as error:
-                    broken.at_line(line, str(error))
+                    broken.at(place, str(error))
                 else:
-                    yield Preference(number, split, f"{path}, line {line}", prompt, responses)
+                    good += 1
+                    yield Preference(number, split, f"{path}, {place}", prompt, responses)
                 number += 1
+            broken.require_rows(good)
             if broken.count:
                 report[f"broken rows of {path.name}, skipped"] = broken.count
-
-
-def _parse(row: Any) -> tuple[str, tuple[str, ...]]:
-    """Checks a row; a `ValueError` says what is wrong with it."""
-    if not isinstance(row, dict):
-        raise ValueError(f"{str(row)[:40]!r} is not an object")
-    for field, kind in (("prompt", str), ("chosen", str), ("rejected", list)):
-        if not isinstance(row.get(field), kind):
-            raise ValueError(
-                f"{field} {str(row.get(field))[:40]!r} is not {'text' if kind is str else 'a list'}"
-            )
-        if not row[field]:
-            raise ValueError(f"{field} is empty")
-    responses = (row["chosen"], *row["rejected"])
-    if set(map(type, responses)) != {str} or "" in responses:
-        raise ValueError("rejected holds something else than text")
-    if len(set(responses)) < len(responses):
-        raise ValueError("a response stands there twice: chosen and rejected ones must differ")
-    return row["prompt"], responses

@@ -1,17 +1,19 @@
 """Quoted fields of delimited text: those that swallow rows are refused, those that hold line breaks are counted."""
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from datamodules.errors import InputError
+from datamodules.sources.opened import open_bytes
 
 _BLOCK_BYTES = 1 << 22
 _LONGEST_FIELD = (1 << 31) - 1  # the most that csv takes everywhere; unless told, it refuses 128 KiB
 _REMEDY = "double the quotes inside a quoted field, or set quotes: false where they are part of the text"
 
 
-def check_quotations(path: Path, delimiter: str) -> list[str]:
+def check_quotations(path: Path, delimiter: str, header: bool = True) -> list[str]:
     """Check that every field that begins with a quote ends with one.
 
     Arrow reads on at a quote that is never closed, over any number of lines, and takes what it passes for one value.
@@ -19,6 +21,7 @@ def check_quotations(path: Path, delimiter: str) -> list[str]:
     Args:
         path: The file.
         delimiter: What separates its fields.
+        header: Whether its first line names the columns.
 
     Returns:
         Sentences about rows on several lines and about text behind a closing quote; none as a rule.
@@ -28,7 +31,7 @@ def check_quotations(path: Path, delimiter: str) -> list[str]:
     """
     if not _has_quotes(path):
         return []
-    rows = lines = 0
+    rows = lines = -int(header)
     broken_lines: list[int] = []
     loose_text: list[int] = []
     for begin, end, error in _rows(path, delimiter):
@@ -42,7 +45,7 @@ def check_quotations(path: Path, delimiter: str) -> list[str]:
     notes = []
     if broken_lines:
         notes.append(
-            f"{path.name} has {rows - 1} rows on {lines - 1} lines: {len(broken_lines)} of them hold line breaks in "
+            f"{path.name} has {rows} rows on {lines} lines: {len(broken_lines)} of them hold line breaks in "
             f"quotes, the first on line {broken_lines[0]}"
         )
     if loose_text:
@@ -56,7 +59,7 @@ def check_quotations(path: Path, delimiter: str) -> list[str]:
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, int, csv.Error | None]]:
     """Yield the first and the last line of every row that is not empty, and what is wrong with its quotes."""
     csv.field_size_limit(_LONGEST_FIELD)
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         begin = 1
         while True:
@@ -85,5 +88,5 @@ def _refuse_if_it_swallows(path: Path, begin: int, end: int, error: csv.Error) -
 
 
 def _has_quotes(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         return any(b'"' in block for block in iter(lambda: file.read(_BLOCK_BYTES), b""))

@@ -6,13 +6,15 @@ Some forty public data sets are published in this format (https://recbole.io/dat
 from collections.abc import Iterator
 from pathlib import Path
 
+from datamodules.errors import InputError
 from datamodules.filters import InteractionFilter
 from datamodules.interactions import Interactions
 from datamodules.sources.base import InteractionSource, sha256
 from datamodules.sources.broken import BrokenRows
-from datamodules.sources.chunks import Chunk, require_fields, require_file
-from datamodules.sources.delimited import DelimitedText
+from datamodules.sources.chunks import Chunk, require_fields
+from datamodules.sources.delimited import DelimitedText, require_separated
 from datamodules.sources.log_builder import ITEM, RATING, TIME, TITLE, USER, read_catalogue, read_log
+from datamodules.sources.opened import require_file
 
 
 class RecBoleSource(InteractionSource):
@@ -44,7 +46,7 @@ class RecBoleSource(InteractionSource):
     ) -> None:
         super().__init__(filters)
         self.path = Path(path)
-        self.name = name or self.path.name
+        self.name = name or self.path.absolute().name
         self._item_fields = {ITEM: item_field, TITLE: title_field}
         self._inter_fields = {USER: user_field, ITEM: item_field, TIME: time_field}
         if rating_field is not None:
@@ -57,8 +59,23 @@ class RecBoleSource(InteractionSource):
     def _files(self) -> tuple[Path, Path]:
         return self.path / f"{self.name}.inter", self.path / f"{self.name}.item"
 
+    def _require_files(self) -> None:
+        if self.path.is_file():
+            raise InputError(f"{self.path} is a file: give the folder that holds NAME.inter and NAME.item")
+        if not self.path.is_dir():
+            raise InputError(f"{self.path} is missing: give the folder that holds NAME.inter and NAME.item")
+        inter = self._files()[0]
+        others = sorted(path.stem for path in self.path.glob("*.inter"))
+        if others and not inter.exists():
+            raise InputError(f"{inter} is missing and {others[0]}.inter is there: set name to {others[0]}")
+        if not others:
+            raise InputError(
+                f"{self.path} holds no *.inter: give the folder that holds NAME.inter and NAME.item"
+            )
+
     def content(self, cache_dir: Path) -> str:
         """Hashes both files and the fields read from them."""
+        self._require_files()
         fields = [*self._inter_fields.values(), *self._item_fields.values(), str(self._skip)]
         return ":".join([sha256(*map(require_file, self._files())), *fields])
 
@@ -88,8 +105,9 @@ def _text(path: Path) -> DelimitedText:
 
 def _atomic(broken: BrokenRows, fields: dict[str, str]) -> Iterator[Chunk]:
     """Streams fields of an atomic file, in which quotes and commas are ordinary characters."""
+    text = _text(broken.path)
+    require_separated(broken.path, text.header(), (), "\t", "rewrite it with tabs")
     names = field_names(broken.path)
     require_fields(broken.path, fields.values(), names)
-    text = _text(broken.path)
     typed = dict(zip(names, text.header(), strict=True))
     return text.chunks({name: typed[field] for name, field in fields.items()}, broken)

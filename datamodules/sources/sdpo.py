@@ -22,7 +22,7 @@ from datamodules.sources.history_split import (
     TitlesNeeded,
     split_plainly,
 )
-from datamodules.sources.json_rows import json_array
+from datamodules.sources.json_rows import json_rows
 from datamodules.sources.splits import TRAIN, VAL, SplitFiles
 
 _HISTORY, _LIST, _TARGET = "historyList", "itemList", "trueSelection"
@@ -78,11 +78,11 @@ def listed_titles(paths: Iterable[Path]) -> set[str]:
         paths: Files in the format; what they hold that is broken is passed over.
 
     Raises:
-        InputError: A file is missing or no JSON array.
+        InputError: A file is missing or no JSON.
     """
     titles: set[str] = set()
     for path in paths:
-        for _, value in json_array(BrokenRows(path, skip=True)):
+        for _, value in json_rows(BrokenRows(path, skip=True)):
             if isinstance(value, dict):
                 listed = value.get(_LIST)
                 found = [*(listed if isinstance(listed, list) else []), value.get(_TARGET)]
@@ -92,6 +92,8 @@ def listed_titles(paths: Iterable[Path]) -> set[str]:
 
 class SDPOSource(Source):
     """Rows with `historyList` ("A::B" or a list), `itemList` and `trueSelection`; further fields are ignored.
+
+    A file is a JSON array or has a row a line, plain, gzip or alone in a zip.
 
     Titles that hold colons themselves make "A::B" ambiguous: the titles of all lists and targets decide, and what they
     leave open is a broken row.
@@ -140,7 +142,7 @@ class SDPOSource(Source):
         report: dict[str, int | str] = {}
         for split, path in self.files:
             broken = BrokenRows(path, self._skip)
-            rows.read(split, path, broken)
+            broken.require_rows(rows.read(split, path, broken))
             if broken.count:
                 report[f"broken rows of {path.name}, skipped"] = broken.count
         return rows.corpus(self.files, report)
@@ -160,15 +162,20 @@ class _Rows:
         self._target, self._lists = array("i"), array("i")
         self._history, self._history_lengths = array("i"), array("i")
 
-    def read(self, split: int, path: Path, broken: BrokenRows) -> None:
-        for line, value in json_array(broken):
+    def read(self, split: int, path: Path, broken: BrokenRows) -> int:
+        """Read a file; return how many of its rows can be used."""
+        good = 0
+        for line, value in json_rows(broken):
             known = self._index.mark()
             try:
                 self._add(split, path, line, *self._numbers(ListedRow.parse(value, self._split_history)))
             except ValueError as error:
                 self._index.forget_since(known)  # or items that are in no example could be drawn as negatives
-                broken.at_line(line, str(error))
+                broken.at(f"line {line}", str(error))
+            else:
+                good += 1
             self._number += 1
+        return good
 
     def _add(
         self, split: int, path: Path, line: int, history: list[int], candidates: list[int], target: int

@@ -12,7 +12,7 @@ from datamodules.data_record import content_digest
 from datamodules.draws import Stream, uniforms
 from datamodules.examples import SPLITS
 from datamodules.sources.base import SourceSettings, sha256
-from datamodules.sources.chunks import require_file
+from datamodules.sources.opened import require_file
 
 TRAIN, VAL, _ = range(len(SPLITS))
 

@@ -232,7 +232,7 @@ BAD = {
     "absent": (None, "does not exist"),
     "a.txt": ("", "'.txt' is no format that is known"),
     "a.json": ("[" + GOOD + ",\n{", "a.json, line 2: "),
-    "b.json": ("{}", "b.json, line 1: expected '[', found '{'"),
+    "b.json": ("{}", "b.json, line 1: no field 'historyList' among []"),
     "c.json": ("[]", "the c split has no rows"),
     "d.json": (f'[{GOOD},\n{{"historyList": "a"}}]', "d.json, line 2: no field 'itemList'"),
     "e.json": (
@@ -241,17 +241,23 @@ BAD = {
     ),
     "f.json": (b"[\n\xff]", "f.json, line 2: invalid start byte: the file must be UTF-8"),
     "g.jsonl": (PAIR + '\n{"pro', "g.jsonl, line 2: "),
-    "h.jsonl": ('\n{"prompt": "p", "chosen": "c"}', "h.jsonl, line 2: rejected 'None' is not a list"),
+    "h.jsonl": (
+        '\n{"prompt": "p", "chosen": "c"}',
+        "h.jsonl, line 2: rejected 'None' is not text and not a list",
+    ),
     "i.jsonl": (
         '{"prompt": "p", "chosen": 3, "rejected": ["r"]}',
         "i.jsonl, line 1: chosen '3' is not text",
     ),
-    "j.csv": ("user,item,title\n1,2,x\n", "no field 'time' among ['item', 'title', 'user']"),
+    "j.csv": (
+        "user,item,title\n1,2,x\n",
+        "no column 'time' with the time among ['user', 'item', 'title']: name one with --time",
+    ),
     "k.csv": ("user,item,time,title\n1,2,noon,x\n", "k.csv, line 2: time 'noon' is not a number"),
     "l.parquet": ("no Parquet", "l.parquet: "),
     "m.parquet": ("PAR1, but no more", "m.parquet: "),
     "n.inter": ("user_id:token\n", "n.item is missing"),
-    "o.csv": ("", "o.csv: no field 'user' among []"),
+    "o.csv": ("", "o.csv: no column 'user' with the user among []"),
 }
 
 

@@ -16,6 +16,7 @@ from datamodules.errors import InputError
 from datamodules.history_files import read_histories
 from datamodules.prompt_settings import PromptSettings
 from datamodules.sources.broken import BrokenRows
+from datamodules.sources.table_chunks import TextFormat
 from datamodules.title_trie import TitleTrie
 from datamodules.tokenization import learn_tokenizer
 
@@ -31,10 +32,10 @@ def write(path: Path, rows: list) -> BrokenRows:
 def test_items_are_found_by_id_or_by_title(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text(CATALOGUE)
-    by_id = read_items(path, "item_id", "title", ",")
+    by_id = read_items(path, "item_id", "title", TextFormat())
     assert by_id.titles == ["Heat", "Alien", "Usual Suspects, The"]
     assert [by_id.find(name) for name in ("07", "1")] == [2, 0]
-    by_title = read_items(path, "title", "title", ",")
+    by_title = read_items(path, "title", "title", TextFormat())
     assert by_title.find(" usual suspects,   THE") == 2
     assert by_title.names == by_title.titles
     for items, name in ((by_id, "7"), (by_id, "Heat"), (by_title, "1")):
@@ -45,10 +46,12 @@ def test_items_are_found_by_id_or_by_title(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("item_id,title\n1,Heat\n2,HEAT\n", "items 1 and 2 have the same title, 'Heat' and 'HEAT'"),
-        ("item_id,title\n1,Heat\n1,Alien\n", "items 1 and 2 have the same name, 'Heat' and 'Alien' by title"),
-        ("item_id,title\n1,Heat\n2, \n", "items.csv, line 3: an empty title"),
-        ("item_id,title\n", "has no items"),
+        (
+            "item_id,title\n1,Heat\n1,Alien\n",
+            "items.csv, line 3: item '1' has the title 'Alien' here and 'Heat' before",
+        ),
+        ("item_id,title\n1,Heat\n2, \n", "items.csv, line 3: title ' ' is empty"),
+        ("item_id,title\n", "items.csv: no rows under the header"),
         ("id,title\n1,Heat\n", "no field 'item_id'"),
     ],
 )
@@ -56,7 +59,7 @@ def test_a_catalogue_that_cannot_be_used_is_one_line(tmp_path: Path, text: str, 
     path = tmp_path / "items.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
-        read_items(path, "item_id", "title", ",")
+        read_items(path, "item_id", "title", TextFormat())
     assert str(path) in str(caught.value)
 
 
@@ -83,7 +86,12 @@ def test_numbers_are_ids_too_and_candidates_may_be_absent(tmp_path: Path) -> Non
     ("row", "message"),
     [
         ({"user": "b", "history": []}, "the history is empty"),
-        ({"user": "b"}, "the history is empty"),
+        ({"user": "b"}, r"no field 'history' among \['user'\]"),
+        ({"user": "b", "hystory": ["1"]}, "field 'hystory' is unknown: did you mean 'history'"),
+        (
+            {"user": "b", "history": ["1"], "Candidate": ["2"]},
+            "field 'Candidate' is unknown: did you mean 'candidates'",
+        ),
         ({"user": "b", "history": ["9"]}, "item '9' is not in items.csv"),
         ({"user": "b", "history": "1"}, "history '1' is not a list"),
         ({"user": "b", "history": [True]}, "history holds 'True', which is neither text nor a number"),
@@ -114,7 +122,7 @@ def test_a_broken_row_of_parquet_is_named_and_a_torn_file_too(tmp_path: Path) ->
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match="h.parquet: .*restore the file"):
         read_histories(BrokenRows(path, skip=False), ITEMS)
-    with pytest.raises(InputError, match="no rows that can be used"):
+    with pytest.raises(InputError, match="empty.jsonl is empty: restore the file"):
         read_histories(write(tmp_path / "empty.jsonl", []), ITEMS)
 
 

@@ -191,6 +191,6 @@ def test_truncation_drops_the_oldest_items_only(make_data) -> None:
 
 def test_a_prompt_that_cannot_fit_names_its_example(make_data) -> None:
     with pytest.raises(
-        InputError, match=r"example \d+ needs \d+ tokens without any history and max_length is 20"
+        InputError, match=r"user u\d+: a prompt needs \d+ tokens without any history and max_length is 20"
     ):
         make_data(max_length=20)

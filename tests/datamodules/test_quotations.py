@@ -11,6 +11,7 @@ from datamodules.audit.__main__ import main as audit
 from datamodules.catalogue import read_items
 from datamodules.interactions import Interactions
 from datamodules.sources import TableSource
+from datamodules.sources.table_chunks import TextFormat
 
 OPEN, BALANCED = '"I was wrong, says mayor', '"We won": the final'
 
@@ -99,10 +100,10 @@ def test_a_header_in_quotes_between_tabs_names_the_setting(tmp_path: Path) -> No
 
 def test_a_catalogue_for_recommending_is_read_alike(tmp_path: Path) -> None:
     path = write(tmp_path / "items.tsv", {7: OPEN, 20: BALANCED})
-    titles = read_items(path, "item_id", "title", "\t").titles
+    titles = read_items(path, "item_id", "title", TextFormat("\t")).titles
     assert (len(titles), titles[7], titles[20]) == (60, OPEN, BALANCED)
     with pytest.raises(InputError, match="items.tsv, line 9: a quote opens here"):
-        read_items(path, "item_id", "title", "\t", quotes=True)
+        read_items(path, "item_id", "title", TextFormat("\t", quotes=True))
 
 
 @pytest.mark.parametrize("delimiter", ["::", "", "é", '"', "\n"])

@@ -24,8 +24,16 @@ def source(folder: Path, **settings) -> RecBoleSource:
     ("ending", "row", "message"),
     [
         ("inter", b"u1\ti1\n", "tiny.inter, line 62: Expected 3 columns, got 2"),
-        ("inter", b"u1\ti1\tnoon\n", "tiny.inter, line 62: time 'noon' is not a number"),
-        ("inter", b"u1\ti1\t1e400\n", "tiny.inter, line 62: time '1e400' is not a number"),
+        (
+            "inter",
+            b"u1\ti1\tnoon\n",
+            "tiny.inter, line 62: time 'noon' is not a number or an ISO 8601 date .*",
+        ),
+        (
+            "inter",
+            b"u1\ti1\t1e400\n",
+            "tiny.inter, line 62: time '1e400' is not a number or an ISO 8601 date .*",
+        ),
         ("inter", b"u1\tnone\t3\n", "tiny.inter, line 62: item 'none' is not in tiny.item"),
         ("inter", b"caf\xe9\ti1\t3\n", "tiny.inter, line 62: user None is empty or not UTF-8"),
         ("item", b"i9\tcaf\xe9\n", "tiny.item, line 7: title None is empty or not UTF-8"),
@@ -49,13 +57,13 @@ def test_a_broken_row_is_named_or_skipped_and_counted(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: b"", "no field 'user_id' among"),
+        (lambda content: b"", "is empty: restore the file"),
         (lambda content: content.splitlines(keepends=True)[0], "no rows under the header: restore the file"),
         (lambda content: content.replace(b"timestamp", b"when"), "no field 'timestamp' among"),
         (lambda content: content.replace(b"item_id", b"user_id", 1), "no field 'item_id' among"),
         (lambda content: content.replace(b"\n", b"\tuser_id\n", 1), "two fields are called 'user_id'"),
-        (lambda content: content.decode().encode("utf-16"), "no field 'user_id' among"),
-        (gzip.compress, "no field 'user_id' among"),
+        (lambda content: content.decode().encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+        (lambda content: gzip.compress(content)[:-9], "cannot be decompressed"),
     ],
 )
 @pytest.mark.parametrize("skip", [False, True])
@@ -65,7 +73,7 @@ def test_a_broken_file_is_one_line(
     reader = source(tmp_path, skip_broken_rows=skip)
     inter = reader.path / "tiny.inter"
     inter.write_bytes(change(inter.read_bytes()))
-    with pytest.raises(InputError, match=f"tiny.inter: {message}") as caught:
+    with pytest.raises(InputError, match=f"tiny.inter:? ?{message}") as caught:
         reader.load(tmp_path, RULES)
     assert "\n" not in str(caught.value)
 
@@ -73,7 +81,9 @@ def test_a_broken_file_is_one_line(
 def test_an_empty_split_names_the_file(tmp_path: Path) -> None:
     """All at one time: every example is later than both cuts."""
     folder = write_atomic(tmp_path / "tiny", "tiny", [(u, i, 7.0) for u, i, _ in ROWS], TITLES)
-    with pytest.raises(InputError, match=r"tiny.inter: the train split is empty: the global time cuts"):
+    with pytest.raises(
+        InputError, match=r"tiny.inter: all times are equal \(7\), and splits are cut at times"
+    ):
         RecBoleSource(str(folder)).load(tmp_path, RULES)
 
 
