@@ -123,12 +123,11 @@ def _only_member(path: Path) -> IO[bytes]:
             ]
             if _OFFICE in names:
                 raise InputError(f"{path} is an Excel workbook or another Office file: save it as CSV")
-            if len(names) != 1:
-                raise InputError(
-                    f"{path} holds {len(names)} files ({', '.join(names[:3])}, …): unpack it and give one"
-                    if names
-                    else f"{path} is an empty zip archive: restore the file"
-                )
+            if not names:
+                raise InputError(f"{path} is an empty zip archive: restore the file")
+            if len(names) > 1:
+                some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+                raise InputError(f"{path} holds {len(names)} files ({some}): unpack it and give one")
             return archive.open(names[0])
     except _DAMAGE as error:
         raise _damaged(path, error) from error
