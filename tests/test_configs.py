@@ -68,9 +68,27 @@ def _in_a_folder_with_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                     {"historyList": "::".join(drawn[20:]), "itemList": drawn[:20], "trueSelection": drawn[3]}
                 )
             (folder / f"{data}-{split}.json").write_text(json.dumps(rows))
+    write_own(tmp_path / "data/own")
     rows_without_training = tmp_path / "data/lastfm-sdpo"
     shutil.copytree(tmp_path / "data/lastfm-sft-cans20", rows_without_training)
     (rows_without_training / "lastfm-train.json").rename(rows_without_training / "lastfm-val.json")
+
+
+def write_own(folder: Path) -> None:
+    """The files of `configs/own`: 400 interactions with 60 items, and preferences as text and as conversations."""
+    folder.mkdir()
+    rows = [f"u{n % 23},{n * 7 % 60},2020-01-{1 + n // 24:02} {n % 24:02}:00:00\n" for n in range(400)]
+    (folder / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "".join(rows))
+    (folder / "items.csv").write_text("id,title\n" + "".join(f"{n},Gift card {n}\n" for n in range(60)))
+    for split, size in (("train", 60), ("test", 8)):
+        lines = []
+        for n in range(size):
+            question = {"role": "user", "content": f"Question {n}?"}
+            prompt: Any = [question] if n % 2 else question["content"]
+            lines.append(
+                json.dumps({"prompt": prompt, "chosen": "yes", "rejected": ["no", "never"][: 1 + n % 2]})
+            )
+        (folder / f"{split}.jsonl").write_text("\n".join(lines))
 
 
 def small(settings: dict[str, Any], tiny_folder: Path) -> dict[str, Any]:
@@ -81,7 +99,9 @@ def small(settings: dict[str, Any], tiny_folder: Path) -> dict[str, Any]:
             "class_path": "datamodules.sources.RecBoleSource",
             "init_args": {"path": str(tiny_folder)},
         }
-    data.update(batch_size=4, max_val_examples=8, max_test_examples=8)
+    data.update(batch_size=4)
+    if settings["data"]["class_path"] == "datamodules.RecommendationDataModule":
+        data.update(max_val_examples=8, max_test_examples=8)
     settings["wandb"] = {"mode": "disabled"}
     trainer = settings.setdefault("trainer", {})
     trainer["enable_progress_bar"] = False
@@ -177,6 +197,7 @@ def tiny_pretrained(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Llama of the pretrained kind, with its tokenizer, in a folder."""
     folder = tmp_path_factory.mktemp("tiny-llama")
     tokenizer = learn_tokenizer(f" {title}" for title in tiny_titles().values())
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     tokenizer.save_pretrained(folder)
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **size)).save_pretrained(folder)

@@ -32,24 +32,37 @@ def parse_preference(row: Any) -> tuple[Prompt, tuple[str, ...]]:
     """
     if not isinstance(row, dict):
         raise ValueError(f"{str(row)[:40]!r} is not an object")
-    prompt = _prompt(row)
-    answers = [_answer(_CHOSEN, row.get(_CHOSEN)), *_rejected(row)]
-    if len({isinstance(answer, str) for answer in answers}) > 1:
-        raise ValueError("one of chosen and rejected is text and another one is messages")
-    texts = [answer for answer in answers if isinstance(answer, str)]
-    if texts:
-        prompt, responses = (prompt, texts) if prompt is not None else _split_texts(texts)
+    prompt, chosen, rejected = row.get(_PROMPT), row.get(_CHOSEN), row.get(_REJECTED)
+    if (
+        prompt
+        and isinstance(rejected, list)
+        and rejected
+        and set(map(type, (prompt, chosen, *rejected))) == {str}
+    ):
+        responses = [chosen, *rejected]  # as in most rows
     else:
-        prompt, responses = _split_messages(
-            prompt, [answer for answer in answers if not isinstance(answer, str)]
-        )
-    if not isinstance(prompt, str):
-        _require_question(prompt)
+        prompt, responses = _parse_any(row)
     if "" in responses:
         raise ValueError("a response is empty")
     if len(set(responses)) < len(responses):
         raise ValueError("a response stands there twice: chosen and rejected ones must differ")
     return prompt, tuple(responses)
+
+
+def _parse_any(row: dict[str, Any]) -> tuple[Prompt, list[str]]:
+    prompt = _prompt(row)
+    answers = [_answer(_CHOSEN, row.get(_CHOSEN)), *_rejected(row)]
+    texts = [answer for answer in answers if isinstance(answer, str)]
+    conversations = [answer for answer in answers if not isinstance(answer, str)]
+    if texts and conversations:
+        raise ValueError("one of chosen and rejected is text and another one is messages")
+    if conversations:
+        prompt, texts = _split_messages(prompt, conversations)
+    elif prompt is None:
+        prompt, texts = _split_texts(texts)
+    if not isinstance(prompt, str):
+        _require_question(prompt)
+    return prompt, texts
 
 
 def _prompt(row: dict[str, Any]) -> Prompt | None:
