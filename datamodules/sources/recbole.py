@@ -69,9 +69,7 @@ class RecBoleSource(InteractionSource):
         if others and not inter.exists():
             raise InputError(f"{inter} is missing and {others[0]}.inter is there: set name to {others[0]}")
         if not others:
-            raise InputError(
-                f"{self.path} holds no *.inter: give the folder that holds NAME.inter and NAME.item"
-            )
+            raise InputError(f"{inter} is missing: give the folder that holds NAME.inter and NAME.item")
 
     def content(self, cache_dir: Path) -> str:
         """Hashes both files and the fields read from them."""

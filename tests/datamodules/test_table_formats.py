@@ -156,7 +156,9 @@ def test_a_folder_of_atomic_files_is_asked_for(tmp_path: Path, monkeypatch: pyte
             RecBoleSource(str(path)).settings(tmp_path)
     (tmp_path / "shop.inter").unlink()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"\. holds no \*\.inter"):
+    with pytest.raises(
+        InputError, match=rf"{tmp_path.name}.inter is missing: give the folder that holds NAME.inter"
+    ):
         RecBoleSource(".").settings(tmp_path)
     assert RecBoleSource(".").name == tmp_path.name
 

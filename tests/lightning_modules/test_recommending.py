@@ -113,7 +113,6 @@ def test_recommending_leaves_the_model_in_its_mode(qwen) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"catalogue": [*TITLES, "red  RED 0"]}, "have the same title"),
         ({"histories": [TITLES[:1], []]}, "user 1: the history is empty"),
         ({"histories": [["Nosferatu"]]}, "user 0: item 'Nosferatu' is not in the catalogue"),
         ({"candidates": [[TITLES[1], TITLES[1]]]}, "user 0: a candidate stands there twice"),
