@@ -55,9 +55,6 @@ class StoredDataModule(pl.LightningDataModule):
                 raise ValueError(f"{name}={size} must be at least 1")
         if global_batch_size is not None and global_batch_size < 1:
             raise ValueError(f"global_batch_size={global_batch_size} must be at least 1")
-        for name, size in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
-            if size < 1:
-                raise ValueError(f"{name}={size} must be at least 1")
         if num_workers < 0:
             raise ValueError(f"num_workers={num_workers} must not be negative: 0 packs in the main process")
         self.batch_size = batch_size
@@ -179,14 +176,13 @@ class StoredDataModule(pl.LightningDataModule):
             lengths = self._longest(split) if len(rows) else np.zeros(1, dtype=np.int64)
             if lengths.max() > limit:
                 row = int(lengths.argmax())
-                example = self._described(rows[row])
                 raise InputError(
-                    f"{example}: a prompt has {lengths[row]} tokens and the model's context {limit}: set "
-                    f"data.max_length to at most {limit}, or take a model with a longer context"
+                    f"{self._described(rows[row])}: a prompt has {lengths[row]} tokens and the model's context "
+                    f"{limit}: set data.max_length to at most {limit}, or take a model with a longer context"
                 )
 
     def _described(self, row: Row) -> str:
-        """Name an example by what the source calls it."""
+        """Name an example as the source does."""
         return f"user {self.store.users[row['user']]}"
 
     def _ranks(self) -> tuple[int, int]:
