@@ -1,16 +1,15 @@
 """Runs of the command line one after the other, each in processes forked from one that has imported everything.
 
-Importing takes longer than a small run; and a process that has trained must not fork, so this is one of its own:
 `python -m tests.many_runs FOLDER` makes the runs of `FOLDER/runs.json`.
 """
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.forked import run_python
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,9 +36,7 @@ class Run:
 def many_runs(folder: Path, *runs: Run, status: int = 0) -> list[str]:
     """Makes the runs; returns what rank 0 of each said, and fails unless every rank ended with a status."""
     (folder / "runs.json").write_text(json.dumps([asdict(run) for run in runs]))
-    command = [sys.executable, "-m", "tests.many_runs", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    result = run_python("-m", "tests.many_runs", str(folder), timeout=1800)
     assert result.returncode == 0, result.stderr[-3000:]
     ended = json.loads((folder / "ended.json").read_text())
     for run, (statuses, output) in zip(runs, ended, strict=True):

@@ -1,15 +1,13 @@
 """What the README says is run: its commands on the small data set, its Python as it stands."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lightning_modules.cli import main
+from tests.forked import run_python
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -59,9 +57,7 @@ def test_every_command_runs_in_the_readmes_order(
             main(small(arguments, tiny_folder))
     assert len(MODULES) >= 2
     for line in MODULES:
-        command = [sys.executable, *line.replace("cache/ml-100k", str(tiny_folder)).split()]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        result = subprocess.run(command, capture_output=True, text=True, env=environment)
+        result = run_python(*line.replace("cache/ml-100k", str(tiny_folder)).split(), cwd=tmp_path)
         assert result.returncode == 0, result.stdout + result.stderr
     folder = tmp_path / "outputs/quickstart/dynamicpo"
     names = {"checkpoints", "config.yaml", "metrics.csv", "predictions.parquet", "wandb"}

@@ -139,7 +139,7 @@ def _fork(body: Callable[[], None]) -> int:
     status = 1
     try:
         os.setsid()
-        _die_with_the_parent()
+        die_with_the_parent()
         body()
         status = 0
     except SystemExit as error:
@@ -165,7 +165,7 @@ def _terminal(output: int) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(terminal)
-        _die_with_the_parent()
+        die_with_the_parent()
         with contextlib.suppress(OSError):  # the run has ended
             while text := os.read(screen, 1 << 16):
                 os.write(output, text)
@@ -176,7 +176,7 @@ def _terminal(output: int) -> int:
     return terminal
 
 
-def _die_with_the_parent() -> None:
+def die_with_the_parent() -> None:
     """A suite that is stopped leaves nothing behind; Linux alone has this."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

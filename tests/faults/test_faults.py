@@ -1,10 +1,8 @@
 """A few of the faults of `make faults`, and the launcher that users have."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,21 +11,13 @@ import yaml
 from callbacks.termination import TERMINATED
 from lightning_modules.checkpoint_files import read_whole
 from tests.cli import config
+from tests.forked import run_python
 
 ROOT = Path(__file__).parents[2]
 
 
 def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        start_new_session=True,  # the faults signal a process group
-    )
+    return run_python(*command, cwd=folder)
 
 
 def test_a_few_faults_are_survived(tmp_path: Path) -> None:

@@ -280,15 +280,15 @@ def test_settings_that_cannot_be_are_one_line_and_write_nothing(tiny_folder: Pat
 
 def test_train_py_runs_from_another_folder(tiny_folder: Path, tmp_path: Path) -> None:
     """The installed packages are importable anywhere, and `--help all` needs no data."""
-    code = "import losses, datamodules, lightning_modules.cli, callbacks, study; print(losses.__name__)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "losses"
     train = Path(__file__).parents[2] / "train.py"
-    result = subprocess.run(
-        [sys.executable, str(train), "fit", "--help", "all"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert result.returncode == 0
+    code = f"""
+import runpy, sys, losses, datamodules, lightning_modules.cli, callbacks, study
+print(losses.__name__)
+sys.argv = [{str(train)!r}, "fit", "--help", "all"]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("losses\n")
     assert "--wandb.mode" in result.stdout
     assert json.dumps(None) not in result.stderr

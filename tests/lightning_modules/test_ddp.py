@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +12,8 @@ import yaml
 
 from callbacks.wandb_segments import logged_lines
 from tests.cli import config, run, weights
+from tests.forked import run_python
+from tests.many_runs import Run, many_runs
 
 WATCHING = ("PreferenceHistograms", "DifficultyRewards", "CollapseAlarm")
 ROOT = Path(__file__).parents[2]
@@ -26,10 +26,9 @@ def attempt(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.yaml").write_text(yaml.safe_dump(settings))
     strategy = "ddp" if devices > 1 else "auto"
-    command = [sys.executable, str(ROOT / "train.py"), subcommand, "--config", "run.yaml"]
+    command = [str(ROOT / "train.py"), subcommand, "--config", "run.yaml"]
     command += ["--trainer.devices", str(devices), "--trainer.strategy", strategy, *args]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    return run_python(*command, cwd=folder)
 
 
 def launch(folder: Path, settings: dict, subcommand: str, devices: int, *args: str) -> None:
@@ -49,10 +48,9 @@ def rows_of_run(folder: Path) -> list[dict[str, str]]:
 
 def media_of(folder: Path) -> tuple[list[list[int]], list[list[str]]]:
     """The counts of every histogram, and the titles in every table of the hardest examples."""
-    run_folder = folder / "outputs/run"
-    lines = logged_lines(run_folder, (run_folder / "wandb_run_id").read_text())
+    lines = logged_lines(folder, (folder / "wandb_run_id").read_text())
     counts = [line[name] for line in lines for name in sorted(line) if name.endswith("histogram.values")]
-    tables = sorted(run_folder.glob("wandb/offline-run-*/files/media/table/hardest_examples_*.json"))
+    tables = sorted(folder.glob("wandb/offline-run-*/files/media/table/hardest_examples_*.json"))
     rows = [row for path in tables for row in json.loads(path.read_text())["data"]]
     assert len(counts) == 12
     assert len(rows) == 2 * 5 * 3
@@ -72,17 +70,22 @@ def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_p
         {"class_path": "callbacks.HardestExamples", "init_args": {"every_n_steps": 6, "num_examples": 5}},
         *({"class_path": f"callbacks.{name}"} for name in WATCHING),
     ]
-    for devices, batch_size in ((1, 8), (2, 4)):
-        settings["data"]["init_args"]["batch_size"] = batch_size
-        launch(tmp_path / str(devices), settings, "fit", devices)
-        launch(tmp_path / str(devices), settings, "predict", devices, "--ckpt_path", "last")
-
-    one, two = (weights(tmp_path / f"{n}/outputs/run/checkpoints/last.ckpt") for n in (1, 2))
+    settings["data"]["init_args"]["cache_dir"] = str(tmp_path / "cache")
+    last, halves = ("--ckpt_path", "last"), ("--data.batch_size", "4")
+    settings["data"]["init_args"]["batch_size"] = 8
+    many_runs(
+        tmp_path,
+        Run("1", settings, processes=1),
+        Run("1", settings, last, processes=1, subcommand="predict"),
+        Run("2", settings, halves),
+        Run("2", settings, (*halves, *last), subcommand="predict"),
+    )
+    one, two = (weights(tmp_path / f"{n}/checkpoints/last.ckpt") for n in (1, 2))
     assert one.keys() == two.keys()
     for key in one:
         torch.testing.assert_close(two[key], one[key], rtol=0, atol=1e-6)
 
-    alone, together = rows_of(tmp_path / "1"), rows_of(tmp_path / "2")
+    alone, together = rows_of_run(tmp_path / "1"), rows_of_run(tmp_path / "2")
     assert len(alone) == len(together)
     compared = 0
     for expected, found in zip(alone, together, strict=True):
@@ -96,7 +99,7 @@ def test_two_ranks_are_one_process_with_twice_the_batch(tiny_folder: Path, tmp_p
     assert compared > 90
     assert media_of(tmp_path / "1") == media_of(tmp_path / "2")
 
-    tables = [pq.read_table(tmp_path / f"{n}/outputs/run/predictions.parquet") for n in (1, 2)]
+    tables = [pq.read_table(tmp_path / f"{n}/predictions.parquet") for n in (1, 2)]
     assert tables[0]["id"].to_pylist() == tables[1]["id"].to_pylist()
     assert tables[0]["rank"].to_pylist() == tables[1]["rank"].to_pylist()
     assert tables[0].num_rows == 21

@@ -13,7 +13,7 @@ from datamodules.errors import InputError
 from lightning_modules.reference import FrozenAdapter, FrozenCopy
 from lightning_modules.reference_cache import CachedReference, ReferenceStore
 from tests.cli import config, run, supervised, weights
-from tests.lightning_modules.test_ddp import launch
+from tests.many_runs import Run, many_runs
 
 
 def first_batch(data: RecommendationDataModule, **loader: Any) -> Batch:
@@ -187,11 +187,12 @@ def test_two_ranks_fill_one_cache(tiny_folder: Path, tmp_path: Path, sft: str, l
     settings = config(tiny_folder, init_from=sft, reference_cache=str(tmp_path / "shared"))
     settings["trainer"] |= {"precision": "64-true", "max_steps": 4, "limit_val_batches": 0}
     settings["model"]["init_args"]["optimizer"] = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05}}
-    for devices, batch_size in ((2, 4), (1, 8)):
-        settings["data"]["init_args"]["batch_size"] = batch_size
-        launch(tmp_path / str(devices), settings, "fit", devices)
-        (folder,) = (tmp_path / "shared").glob("reference-*")
-        assert len(list(folder.glob("*.arrow"))) == 2, "the second run found all that the two ranks wrote"
-    two, one = (weights(tmp_path / f"{n}/outputs/run/checkpoints/last.ckpt") for n in (2, 1))
+    many_runs(tmp_path, Run("2", settings))
+    (folder,) = (tmp_path / "shared").glob("reference-*")
+    written = sorted(folder.glob("*.arrow"))
+    assert len(written) == 2
+    many_runs(tmp_path, Run("1", settings, ("--data.batch_size", "8"), processes=1))
+    assert sorted(folder.glob("*.arrow")) == written, "the second run found all that the two ranks wrote"
+    two, one = (weights(tmp_path / f"{n}/checkpoints/last.ckpt") for n in (2, 1))
     for key in one:
         torch.testing.assert_close(two[key], one[key], rtol=0, atol=1e-6)

@@ -1,18 +1,15 @@
 """`python -m study.report` as it is called."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from study.report.__main__ import main
 from study.runs import read_run
+from tests.forked import run_python
 from tests.study.folders import configuration, objective, write_run
 from tests.study.report.test_page import Page
 from tests.study.studies import write_study
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +25,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def written(study: Path) -> Path:
     """What the command writes, and the results that it keeps."""
     arguments = [str(study), "--to", str(study.parent / "report"), "--store", str(study.parent / "results")]
-    command = [sys.executable, "-m", "study.report", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = run_python("-m", "study.report", *arguments)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith(f"left out: {study}/<b>broken/config.yaml cannot be read")
