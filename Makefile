@@ -41,10 +41,10 @@ smollm2: setup
 	$(BIN)/python -m lightning_modules.smollm2
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-all: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 faults: setup
 	$(BIN)/python -m tests.faults

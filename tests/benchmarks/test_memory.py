@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from benchmarks.memory import peak_gb
+from benchmarks import memory
 from tests.cli import config
 
 
@@ -32,12 +32,15 @@ def test_a_gigabyte_that_was_given_back_is_in_the_peak(tiny_folder: Path, tmp_pa
             {"class_path": "tests.benchmarks.test_memory.Ballast", "init_args": {"gigabytes": gigabytes}}
         ]
         path.write_text(yaml.safe_dump(settings))
-        peaks.append(peak_gb(str(path), True, trainer__max_steps=1, data__cache_dir=tmp_path))
+        peaks.append(memory.peak_gb(str(path), True, trainer__max_steps=1, data__cache_dir=tmp_path))
     assert 0.8 < peaks[1] - peaks[0] < 1.1
 
 
-def test_a_run_that_fails_says_why(tiny_folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(config(tiny_folder)))
-    with pytest.raises(RuntimeError, match="error: num_negatives=99 must lie in"):
-        peak_gb(str(path), True, data__num_negatives=99)
+def test_a_run_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a program in place of training, which would have to be imported first."""
+    monkeypatch.setattr(memory, "ROOT", tmp_path)
+    (tmp_path / "train.py").write_text("import sys; sys.exit(f'error: {sys.argv[-1]} must lie in 0..7')")
+    with pytest.raises(
+        RuntimeError, match="x.yaml ended with status 1:\nerror: --data.num_negatives=99 must lie in"
+    ):
+        memory.peak_gb("x.yaml", True, data__num_negatives=99)

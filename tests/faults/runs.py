@@ -91,12 +91,12 @@ class Runner:
         ]
         command += ["--trainer.devices", str(self.processes)]
         command += ["--trainer.strategy", "ddp" if self.processes > 1 else "auto", *args]
-        port = _free_port()
+        port = free_port()
         pids = [
-            _fork(lambda rank=rank: self._child(command, folder, rank, port, terminal))
+            fork(lambda rank=rank: self._child(command, folder, rank, port, terminal))
             for rank in range(self.processes)
         ]
-        ended = _wait(pids, alone)
+        ended = wait(pids, alone)
         ended.output = (folder / "output-0.txt").read_text(errors="replace")
         return ended
 
@@ -130,7 +130,7 @@ class Runner:
             wandb.teardown()  # what W&B does itself where a process ends in the usual way
 
 
-def _fork(body: Callable[[], None]) -> int:
+def fork(body: Callable[[], None]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -182,7 +182,7 @@ def die_with_the_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _wait(pids: list[int], alone: bool) -> Ended:
+def wait(pids: list[int], alone: bool) -> Ended:
     """Waits for all; what takes half an hour, or ten minutes after another has ended, has hung and must say where.
 
     Time is counted in looks: a machine that is put to sleep has not hung. One that others use hard has not either: a
@@ -216,7 +216,7 @@ def _end_group(pid: int, number: int = signal.SIGKILL) -> None:
         os.killpg(pid, number)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,11 +1,12 @@
 """Short trainings of every kind, which one process and two must end with the same weights.
 
-Two processes go through all of them together: `python -m tests.lightning_modules.rank_cases FOLDER quick`, each with
-the environment that Lightning gives the processes it starts.
+Two processes go through all of them together: `python -m tests.lightning_modules.rank_cases FOLDER quick` forks them,
+each with the environment that Lightning gives the processes it starts.
 """
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from callbacks import BoundaryProportion, MetricsCSV, TrainingMetrics, WholeSteps
 from datamodules import PreferencePairsDataModule, RecommendationDataModule
@@ -25,6 +27,7 @@ from lightning_modules.checkpoints import trained_state
 from losses import DMPO, DPO, MPPO, SDPO, DynamicPO
 from losses.objective import Objective
 from tests.conftest import write_tiny
+from tests.faults.runs import fork, free_port, wait
 
 STEPS, GLOBAL_BATCH = 20, 16
 
@@ -159,8 +162,28 @@ def train(case: Case, folder: Path, processes: int) -> None:
     torch.save({"start": start.weights, "end": trained_state(module)}, own / f"{trainer.global_rank}.pt")
 
 
-if __name__ == "__main__":
+def train_as(rank: int, port: int, folder: Path, which: str) -> None:
+    """Goes through all cases as one of two processes."""
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "NODE_RANK": "0",
+        "LOCAL_RANK": str(rank),
+    }
+    rank_zero_only.rank = rank
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for each in cases(sys.argv[2]):
-        train(each, Path(sys.argv[1]), processes=2)
+    for case in cases(which):
+        train(case, folder, processes=2)
+
+
+def main(folder: Path, which: str) -> int:
+    """Trains on two processes; returns how many of them failed."""
+    port = free_port()
+    ranks = [fork(partial(train_as, rank, port, folder, which)) for rank in range(2)]
+    ended = wait(ranks, alone=True)
+    return sum(status != 0 for status in ended.statuses)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

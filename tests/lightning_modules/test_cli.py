@@ -4,7 +4,10 @@ import csv
 import json
 import subprocess
 import sys
+from contextlib import chdir
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -85,30 +88,37 @@ def _leet_shows_what_was_logged(folder: Path) -> None:
         assert name in shown, shown
 
 
-@pytest.mark.parametrize(
-    ("make", "changes"),
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         (supervised, {}),
         (config, {}),
         (config, {"lora": {"rank": 2, "dropout": 0.3}}),
         (supervised, {"lora": {"rank": 2, "dropout": 0.3}}),
     ],
 )
-@pytest.mark.parametrize("crash_after", [4, 8])
-def test_a_resumed_run_is_bit_identical(tiny_folder: Path, make, changes, crash_after: int) -> None:
-    """Crashes lie between checkpoints (3, 6, 9, …) and on both sides of a validation; dropout draws random numbers."""
+def uninterrupted(
+    request: pytest.FixtureRequest, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], Path]:
+    """Settings and the folder of their run."""
+    make, changes = request.param
     settings = make(tiny_folder)
     settings["model"]["init_args"].update(changes)
     settings["data"]["init_args"]["batch_size"] = 80  # an epoch is 6 steps
-    whole = run("fit", "whole", settings)
-    callbacks = settings["trainer"]["callbacks"]
-    settings["trainer"]["callbacks"] = [
-        *callbacks,
-        {"class_path": "tests.cli.Crash", "init_args": {"after_step": crash_after}},
-    ]
+    with chdir(tmp_path_factory.mktemp("uninterrupted")):
+        return settings, run("fit", "whole", settings).absolute()
+
+
+@pytest.mark.parametrize("crash_after", [4, 8])
+def test_a_resumed_run_is_bit_identical(uninterrupted, crash_after: int) -> None:
+    """Crashes lie between checkpoints (3, 6, 9, …) and on both sides of a validation; dropout draws random numbers."""
+    settings, whole = uninterrupted
+    crashing = deepcopy(settings)
+    crashing["trainer"]["callbacks"].append(
+        {"class_path": "tests.cli.Crash", "init_args": {"after_step": crash_after}}
+    )
     with pytest.raises(RuntimeError, match="crash"):
-        run("fit", "broken", settings)
-    settings["trainer"]["callbacks"] = callbacks
+        run("fit", "broken", crashing)
     resumed = run("fit", "broken", settings, "--ckpt_path", "last")
 
     expected, found = (weights(folder / "checkpoints/last.ckpt") for folder in (whole, resumed))

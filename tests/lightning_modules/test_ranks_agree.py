@@ -1,33 +1,13 @@
 """Two real processes (gloo) with half the batch train what one process with the whole batch trains."""
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
+from tests.forked import run_python
 from tests.lightning_modules.rank_cases import STEPS, Case, cases, data_of, train, write_rows
-
-ROOT = Path(__file__).parents[2]
-
-
-def launch(folder: Path, which: str, rank: int, port: int) -> "subprocess.Popen[str]":
-    """Starts one of two processes that go through all cases."""
-    command = [sys.executable, "-m", "tests.lightning_modules.rank_cases", str(folder), which]
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "NODE_RANK": "0",
-        "LOCAL_RANK": str(rank),
-    }
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
@@ -63,15 +43,9 @@ def test_two_ranks_end_with_the_weights_and_rates_of_one_process(tmp_path: Path,
     write_rows(tmp_path)
     for case in cases(which):
         data_of(case, tmp_path, processes=1).prepare_data()
-    port = find_free_network_port()
-    ranks = [launch(tmp_path, which, rank, port) for rank in range(2)]
-    try:
-        for case in cases(which):
-            train(case, tmp_path, processes=1)
-        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], errors[0][-3000:]
+    arguments = (str(tmp_path), which)
+    ended = run_python("-m", "tests.lightning_modules.rank_cases", *arguments, cwd=tmp_path, timeout=1800)
+    assert ended.returncode == 0, ended.stderr[-3000:]
     for case in cases(which):
+        train(case, tmp_path, processes=1)
         require_same(tmp_path, case)
