@@ -90,7 +90,6 @@ def config(tiny_folder: Path, **model: Any) -> dict[str, Any]:
                 "batch_size": 4,
                 "max_val_examples": 16,
                 "max_test_examples": 21,
-                "cache_dir": str(tiny_folder.parent / "examples"),  # tests of one folder build them once
             },
         },
     }
