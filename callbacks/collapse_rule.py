@@ -1,7 +1,8 @@
 """When to call a fall a collapse: a rule on numbers alone, so that finished runs can be judged by it too."""
 
-import math
 from dataclasses import dataclass
+
+from datamodules.checks import require_at_least, require_share
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,9 @@ class CollapseRule:
     patience: int = 1
 
     def __post_init__(self) -> None:
-        if not (0 <= self.z < math.inf and 0 <= self.margin < 1 and self.patience >= 1):
-            raise ValueError(
-                f"CollapseAlarm: z={self.z} must be finite and not negative, margin={self.margin} must lie in 0..1 and "
-                f"patience={self.patience} be at least 1"
-            )
+        require_at_least(0, z=self.z)
+        require_share(margin=self.margin)
+        require_at_least(1, patience=self.patience)
 
     def falls(self, evidence: Evidence) -> bool:
         """Whether one validation falls."""

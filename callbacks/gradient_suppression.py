@@ -10,6 +10,7 @@ from torch import Tensor
 
 from callbacks.window import Window, log_now
 from callbacks.windowed import WindowedCallback
+from datamodules.checks import require_at_least
 from lightning_modules.sharded import require_whole_weights
 from losses import ResponseScores, three_means_boundary
 from losses.objective import Objective
@@ -34,8 +35,7 @@ class GradientSuppression(WindowedCallback):
 
     def __init__(self, every_n_steps: int = 100) -> None:
         super().__init__()
-        if every_n_steps < 1:
-            raise ValueError(f"every_n_steps={every_n_steps} must be at least 1")
+        require_at_least(1, every_n_steps=every_n_steps)
         self._every_n_steps = every_n_steps
         self._measured: dict[str, float] = {}
 

@@ -8,6 +8,7 @@ import wandb
 from callbacks.media import log_media, wandb_runs
 from callbacks.ranks import of_all_ranks
 from callbacks.window import StepCounter
+from datamodules.checks import require_at_least
 
 _COLUMNS = [
     "step", "history", "positive", "s_positive", "negative", "s_negative", "margin", "reward", "beta", "selected"
@@ -35,11 +36,9 @@ class HardestExamples(pl.Callback):
     """
 
     def __init__(self, every_n_steps: int = 100, num_examples: int = 8, num_negatives: int = 3) -> None:
-        if min(every_n_steps, num_examples, num_negatives) < 1:
-            raise ValueError(
-                f"every_n_steps={every_n_steps}, num_examples={num_examples} and num_negatives={num_negatives} must be "
-                "at least 1"
-            )
+        require_at_least(
+            1, every_n_steps=every_n_steps, num_examples=num_examples, num_negatives=num_negatives
+        )
         self._every_n_steps = every_n_steps
         self._num_examples = num_examples
         self._num_negatives = num_negatives

@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
 from callbacks.termination import StopRequest, leave
+from datamodules.checks import require_at_least
 from datamodules.errors import InputError
 from lightning_modules.checkpoint_files import LAST, CheckpointFiles, can_be_resumed
 
@@ -33,8 +34,7 @@ class LastCheckpoint(Checkpoint):
         every_n_train_steps: int = 50,
         on_write_error: Literal["warn", "stop"] = "warn",
     ) -> None:
-        if every_n_train_steps < 1:
-            raise ValueError(f"every_n_train_steps={every_n_train_steps} must be at least 1")
+        require_at_least(1, every_n_train_steps=every_n_train_steps)
         self.dirpath = dirpath
         self.every_n_train_steps = every_n_train_steps
         self.on_write_error = on_write_error

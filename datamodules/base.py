@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from datamodules.batches import Batch, EpochRows, Row
+from datamodules.checks import require_at_least, require_text
 from datamodules.data_record import DataRecord, DataSettings
 from datamodules.errors import InputError
 from datamodules.global_batch import GlobalBatch
@@ -50,11 +51,10 @@ class StoredDataModule(pl.LightningDataModule):
         global_batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if size < 1:
-                raise ValueError(f"{name}={size} must be at least 1")
-        if global_batch_size is not None and global_batch_size < 1:
-            raise ValueError(f"global_batch_size={global_batch_size} must be at least 1")
+        require_at_least(
+            1, batch_size=batch_size, eval_batch_size=eval_batch_size, global_batch_size=global_batch_size
+        )
+        require_text(cache_dir=cache_dir)
         if num_workers < 0:
             raise ValueError(f"num_workers={num_workers} must not be negative: 0 packs in the main process")
         self.batch_size = batch_size

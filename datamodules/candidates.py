@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.checks import require_finite
 from datamodules.corpus import Corpus
 from datamodules.errors import InputError
 from datamodules.negatives import Proposals, UniformProposals, WeightedProposals, draw_candidates, shuffle
@@ -41,6 +42,10 @@ class Popularity(Weighting):
     """
 
     power: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the power."""
+        require_finite(power=self.power)
 
     def proposals(self, popularity: NDArray[np.int64]) -> Proposals:
         """Makes the weighted distribution."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.checks import require_at_least, require_finite
 from datamodules.errors import InputError
 from datamodules.interactions import Interactions
 
@@ -32,6 +33,10 @@ class MinRating(InteractionFilter):
     """
 
     threshold: float
+
+    def __post_init__(self) -> None:
+        """Check the threshold."""
+        require_finite(threshold=self.threshold)
 
     def apply(self, log: Interactions) -> Interactions:
         """Keeps high ratings."""
@@ -64,6 +69,10 @@ class KCore(InteractionFilter):
     """
 
     k: int
+
+    def __post_init__(self) -> None:
+        """Check k."""
+        require_at_least(1, k=self.k)
 
     def apply(self, log: Interactions) -> Interactions:
         """Keeps the k-core."""

@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 
 from datamodules.catalogue import read_items
+from datamodules.checks import require_at_least, require_text
 from datamodules.data_record import DataRecord, DataSettings
 from datamodules.errors import InputError
 from datamodules.history_batches import HistoryCollate
@@ -57,9 +58,15 @@ class HistoryDataModule(pl.LightningDataModule):
         skip_broken_rows: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in {"num_recommendations": num_recommendations, "beam": beam}.items():
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+        require_at_least(1, num_recommendations=num_recommendations, beam=beam, batch_size=batch_size)
+        require_at_least(0, num_workers=num_workers)
+        require_text(
+            histories=histories,
+            catalogue=catalogue,
+            trained=trained,
+            item_field=item_field,
+            title_field=title_field,
+        )
         self.num_recommendations = num_recommendations
         self.beam = beam
         self._paths = (Path(histories), Path(catalogue), Path(trained))

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from datamodules.base import StoredDataModule
 from datamodules.batches import EpochBatches, Row
+from datamodules.checks import require_at_least, require_text
 from datamodules.data_record import DataSettings
 from datamodules.errors import InputError
 from datamodules.examples import SPLITS
@@ -79,10 +80,9 @@ class PreferencePairsDataModule(StoredDataModule):
         rows_per_chunk: int = 4096,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, order_seed, num_workers, cache_dir, global_batch_size)
-        if num_negatives is not None and num_negatives < 0:
-            raise ValueError(f"num_negatives={num_negatives} must not be negative")
-        if rows_per_chunk < 1:
-            raise ValueError(f"rows_per_chunk={rows_per_chunk} must be at least 1")
+        require_at_least(0, num_negatives=num_negatives)
+        require_at_least(1, rows_per_chunk=rows_per_chunk, max_length=max_length)
+        require_text(tokenizer=tokenizer)
         self.source = source
         self.num_negatives = num_negatives
         self._tokenizer_name = tokenizer

@@ -16,6 +16,7 @@ from datamodules.audit.stored import stored_data
 from datamodules.base import StoredDataModule
 from datamodules.batches import Collate
 from datamodules.candidates import Candidates, Redrawn
+from datamodules.checks import require_at_least, require_text
 from datamodules.corpus import Corpus, ExampleRules
 from datamodules.data_record import DataSettings, content_digest
 from datamodules.draws import Stream, random_bits
@@ -108,8 +109,8 @@ class RecommendationDataModule(StoredDataModule):
             raise ValueError(
                 f"title_tokens is for a learned tokenizer and tokenizer={tokenizer!r} is given: drop one"
             )
-        if rows_per_chunk < 1:
-            raise ValueError(f"rows_per_chunk={rows_per_chunk} must be at least 1")
+        require_at_least(1, rows_per_chunk=rows_per_chunk, max_length=max_length)
+        require_text(tokenizer=tokenizer)
         for name, most in (("max_val_examples", max_val_examples), ("max_test_examples", max_test_examples)):
             if most is not None and most < 1:
                 raise ValueError(f"{name}={most} must be at least 1, or null for all examples")
@@ -119,6 +120,8 @@ class RecommendationDataModule(StoredDataModule):
                     f"noun={noun!r} is for the default templates and templates are given: drop one"
                 )
             templates = list(templates_for(noun))
+        if not templates:
+            raise ValueError("templates=[] must not be empty: give a text with {history} and {candidates}")
         for text in templates:
             Template.parse(text)
         self.source = source

@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from datamodules.checks import require_at_least, require_share
 from datamodules.errors import InputError
 
 POLICY, REFERENCE = "policy", "reference"
@@ -52,6 +53,24 @@ class SmallLlama(LanguageModel):
         intermediate_size: int | None = None,
         max_position_embeddings: int = 512,
     ) -> None:
+        require_at_least(
+            1,
+            hidden_size=hidden_size,
+            num_hidden_layers=num_hidden_layers,
+            num_attention_heads=num_attention_heads,
+            num_key_value_heads=num_key_value_heads,
+            intermediate_size=intermediate_size,
+            max_position_embeddings=max_position_embeddings,
+        )
+        if hidden_size % (2 * num_attention_heads):
+            raise ValueError(
+                f"hidden_size={hidden_size} must be a multiple of twice num_attention_heads={num_attention_heads}: "
+                "rotary positions turn pairs of a head's dimensions"
+            )
+        if num_attention_heads % (num_key_value_heads or 1):
+            raise ValueError(
+                f"num_key_value_heads={num_key_value_heads} must divide num_attention_heads={num_attention_heads}"
+            )
         self._settings = {
             "hidden_size": hidden_size,
             "num_hidden_layers": num_hidden_layers,
@@ -97,6 +116,15 @@ class LoRA:
     target_modules: list[str] = field(
         default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     )
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        require_at_least(1, rank=self.rank, alpha=self.alpha)
+        require_share(dropout=self.dropout)
+        if not self.target_modules or not all(self.target_modules):
+            raise ValueError(
+                f"target_modules={self.target_modules} must name the layers to adapt, such as q_proj"
+            )
 
     def apply(self, model: PreTrainedModel) -> PeftModel:
         """Adds the trained adapter to the decoder and freezes the base.

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from datamodules.batches import Batch
+from datamodules.checks import require_text
 from datamodules.errors import InputError
 from lightning_modules.checkpoints import digest, sampled_digest, trained_state
 from lightning_modules.language_model import LanguageModel, LoRA
@@ -58,6 +59,7 @@ class PreferenceModule(LanguageModelRecommender):
         super().__init__(
             language_model, optimizer, lr_scheduler, lora, gradient_checkpointing, train_in_low_precision
         )
+        require_text(init_from=init_from, reference_cache=reference_cache, policy_from=policy_from)
         self.objective = objective
         self.init_from = init_from
         self.policy_from = policy_from

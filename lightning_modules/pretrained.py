@@ -11,6 +11,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from datamodules.checks import require_text
 from datamodules.errors import InputError
 from datamodules.pretrained import cannot_load, location
 from lightning_modules.attention import FLEX
@@ -39,6 +40,7 @@ class PretrainedLM(LanguageModel):
         quantization: Literal["nf4", "int8"] | None = None,
         flex_attention: bool = False,
     ) -> None:
+        require_text(name=name, revision=revision)
         self.name = name
         self.revision = revision
         self.dtype = dtype

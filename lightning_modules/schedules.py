@@ -5,6 +5,8 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from datamodules.checks import require_at_least
+
 
 class LinearWarmup(LambdaLR):
     """Rises linearly to the optimiser's rate, then falls linearly to 0.
@@ -16,6 +18,9 @@ class LinearWarmup(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup_steps: int = 0) -> None:
+        require_at_least(1, total_steps=total_steps)
+        require_at_least(0, warmup_steps=warmup_steps)
+
         def factor(step: int) -> float:
             if step < warmup_steps:
                 return (step + 1) / warmup_steps
@@ -34,6 +39,9 @@ class CosineWarmup(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup_share: float = 0.05) -> None:
+        require_at_least(1, total_steps=total_steps)
+        if not 0 <= warmup_share <= 1:
+            raise ValueError(f"warmup_share={warmup_share} must lie in 0..1")
         warmup_steps = math.ceil(warmup_share * total_steps)
 
         def factor(step: int) -> float:

@@ -34,6 +34,8 @@ class FullySharded(ModelParallelStrategy):
     """
 
     def __init__(self, timeout: timedelta = timedelta(minutes=30)) -> None:
+        if timeout <= timedelta(0):
+            raise ValueError(f"timeout={timeout} must be more than no time")
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False, timeout=timeout)
 
     @property

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from datamodules.batches import Batch
+from datamodules.checks import require_at_least, require_text
 from datamodules.errors import InputError
 from lightning_modules.language_model import LanguageModel, LoRA, causal_lm
 from lightning_modules.recommender import LanguageModelRecommender
@@ -47,8 +48,8 @@ class SupervisedModule(LanguageModelRecommender):
         super().__init__(
             language_model, optimizer, lr_scheduler, lora, gradient_checkpointing, train_in_low_precision
         )
-        if history_weight < 0:
-            raise ValueError(f"history_weight={history_weight} must not be negative")
+        require_at_least(0, history_weight=history_weight)
+        require_text(init_from=init_from)
         self.history_weight = history_weight
         self.init_from = init_from
 

@@ -25,11 +25,13 @@ _LONGEST_FIELD = (1 << 31) - 1  # the most that csv takes everywhere; unless tol
 
 
 def require_delimiter(delimiter: str) -> str:
-    """Return what can separate fields.
+    r"""Return what can separate fields; `\t`, as it is typed on a command line, is a tab.
 
     Raises:
         ValueError: It cannot.
     """
+    if delimiter == r"\t":
+        return _TAB
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
         raise ValueError(
             f"delimiter={delimiter!r} must be one ASCII character, neither a quote nor a line break: rewrite the file "

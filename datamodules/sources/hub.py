@@ -12,6 +12,7 @@ from typing import Literal
 
 from huggingface_hub import hf_hub_download
 
+from datamodules.checks import require_text
 from datamodules.corpus import Corpus, ExampleRules
 from datamodules.errors import InputError
 from datamodules.sources.base import Source, SourceSettings, sha256
@@ -54,6 +55,9 @@ class HubSource(Source):
         reader: Source,
         repo_type: Literal["dataset", "model"] = "dataset",
     ) -> None:
+        require_text(repo_id=repo_id, folder=folder)
+        if not files:
+            raise ValueError("files={} must not be empty: name the files to fetch, each with its SHA-256")
         if not _COMMIT.fullmatch(revision):
             raise ValueError(
                 f"revision={revision!r} must be a commit of 40 hexadecimal digits: a branch moves"

@@ -6,6 +6,7 @@ Some forty public data sets are published in this format (https://recbole.io/dat
 from collections.abc import Iterator
 from pathlib import Path
 
+from datamodules.checks import require_text
 from datamodules.errors import InputError
 from datamodules.filters import InteractionFilter
 from datamodules.interactions import Interactions
@@ -45,6 +46,15 @@ class RecBoleSource(InteractionSource):
         skip_broken_rows: bool = False,
     ) -> None:
         super().__init__(filters)
+        require_text(
+            path=path,
+            title_field=title_field,
+            name=name,
+            user_field=user_field,
+            item_field=item_field,
+            time_field=time_field,
+            rating_field=rating_field,
+        )
         self.path = Path(path)
         self.name = name or self.path.absolute().name
         self._item_fields = {ITEM: item_field, TITLE: title_field}

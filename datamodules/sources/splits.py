@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.checks import require_text
 from datamodules.data_record import content_digest
 from datamodules.draws import Stream, uniforms
 from datamodules.examples import SPLITS
@@ -34,6 +35,7 @@ class SplitFiles:
     val_share: float
 
     def __post_init__(self) -> None:
+        require_text(train=self.train, val=self.val, test=self.test)
         if not 0 < self.val_share < 1:
             raise ValueError(f"val_share={self.val_share} must lie between 0 and 1")
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from datamodules.checks import require_text
 from datamodules.filters import InteractionFilter
 from datamodules.interactions import Interactions
 from datamodules.sources.base import InteractionSource, sha256
@@ -55,6 +56,15 @@ class TableSource(InteractionSource):
         skip_broken_rows: bool = False,
     ) -> None:
         super().__init__(filters)
+        require_text(
+            path=path,
+            catalogue=catalogue,
+            user_field=user_field,
+            item_field=item_field,
+            time_field=time_field,
+            title_field=title_field,
+            rating_field=rating_field,
+        )
         self.path = Path(path)
         self.catalogue = None if catalogue is None else Path(catalogue)
         self._fields = {USER: user_field, ITEM: item_field, TIME: time_field, TITLE: title_field}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from datamodules.checks import require_at_least, require_share
 from lightning_modules.baselines.sequential import SequenceNetwork, SequentialRecommender
 from lightning_modules.trained import OptimizerFactory, SchedulerFactory
 
@@ -92,10 +93,14 @@ class Caser(SequentialRecommender):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(optimizer, lr_scheduler)
-        if length < 1:
-            raise ValueError(
-                f"length={length} must be at least 1: it is the number of items that are looked at"
-            )
+        require_at_least(
+            1,
+            length=length,
+            hidden_size=hidden_size,
+            num_horizontal=num_horizontal,
+            num_vertical=num_vertical,
+        )
+        require_share(dropout=dropout)
         self._settings = (length, hidden_size, num_horizontal, num_vertical, dropout)
 
     def build_network(self, num_items: int, num_users: int) -> CaserNetwork:

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from datamodules.checks import require_at_least, require_share
 from lightning_modules.baselines.sequential import (
     SequenceNetwork,
     SequentialRecommender,
@@ -54,6 +55,8 @@ class GRU4Rec(SequentialRecommender):
         dropout: float = 0.2,
     ) -> None:
         super().__init__(optimizer, lr_scheduler)
+        require_at_least(1, hidden_size=hidden_size, num_layers=num_layers)
+        require_share(dropout=dropout)
         self._settings = (hidden_size, num_layers, dropout)
 
     def build_network(self, num_items: int, num_users: int) -> GRU4RecNetwork:

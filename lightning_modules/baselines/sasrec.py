@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from datamodules.checks import require_at_least, require_share
 from datamodules.errors import InputError
 from lightning_modules.baselines.sequential import (
     SequenceNetwork,
@@ -102,6 +103,10 @@ class SASRec(SequentialRecommender):
         max_history: int = 10,
     ) -> None:
         super().__init__(optimizer, lr_scheduler)
+        require_at_least(
+            1, hidden_size=hidden_size, num_blocks=num_blocks, num_heads=num_heads, max_history=max_history
+        )
+        require_share(dropout=dropout)
         if hidden_size % num_heads:
             raise ValueError(f"hidden_size={hidden_size} must be a multiple of num_heads={num_heads}")
         self._settings = (hidden_size, num_blocks, num_heads, dropout, max_history)
