@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm, TQDMProgres
 
 from callbacks.above_bars import messages_above_bars
 from callbacks.window import StepCounter
+from datamodules.checks import require_at_least
 
 _LOSS = "train/loss"
 
@@ -144,6 +145,7 @@ class ProgressLines(LightningProgress):
     """
 
     def __init__(self, seconds: float = 60.0) -> None:
+        require_at_least(0, seconds=seconds)
         super().__init__()
         self.is_enabled = False  # there is no bar that a message could stand above
         self._seconds = seconds

@@ -159,11 +159,37 @@ def read_whole(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a checkpoint to the CPU, without running any code from it.
 
     Raises:
-        InputError: It is torn, was changed or is no checkpoint.
+        InputError: It is torn, was changed or is no checkpoint of `train.py`.
     """
     if not is_whole(Path(path)):
-        raise _unreadable(path, "it is torn, or was changed after it was written")
+        foreign = _kind_of_foreign(Path(path))
+        if foreign is None:
+            raise _unreadable(path, "it is torn, or was changed after it was written")
+        raise InputError(
+            f"{path} is no readable checkpoint ({foreign}): give one that train.py wrote, such as "
+            "outputs/quickstart/sft/checkpoints/best.ckpt"
+        )
     return read_foreign(path)
+
+
+def _kind_of_foreign(path: Path) -> str | None:
+    """Say what a file is that another program wrote; None for a checkpoint of `train.py` that was damaged."""
+    with path.open("rb") as file:
+        start, size = file.read(16), file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TRAILER_BYTES))
+        end = file.read()
+    if not size:
+        return "it is empty"
+    if end.startswith(_MARK):
+        return None
+    if start.startswith(b"PK\x03\x04"):  # an archive that ends with its directory has no digest behind it
+        is_plain_archive = end[-22:].startswith(b"PK\x05\x06")
+        return "it was not written by train.py: it has no digest" if is_plain_archive else None
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size:
+        return "it is a safetensors file, which holds weights alone"
+    if start[:1] == b"\x80":
+        return "it is a pickle"
+    return "it is no file of torch.save"
 
 
 def read_foreign(path: str | os.PathLike[str]) -> dict[str, Any]:

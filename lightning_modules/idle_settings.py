@@ -1,6 +1,7 @@
 """Settings that Lightning takes and that would do nothing here, or break what a run relies on."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from datamodules.errors import InputError
@@ -36,15 +37,36 @@ def _of_trainer(trainer: Mapping[str, Any]) -> Iterator[str]:
             f"trainer.gradient_clip_algorithm is {trainer['gradient_clip_algorithm']!r} and nothing would be clipped: "
             "set trainer.gradient_clip_val, too, or leave it out"
         )
-    for name in ("accumulate_grad_batches", "log_every_n_steps"):
+    for name in ("accumulate_grad_batches", "log_every_n_steps", "check_val_every_n_epoch"):
         if trainer[name] is not None and trainer[name] < 1:
             yield f"trainer.{name} is {trainer[name]}: it must be at least 1"
+    clip = trainer["gradient_clip_val"]
+    if clip is not None and not clip >= 0:  # what is not a number is not, either
+        yield f"trainer.gradient_clip_val is {clip}: it must not be negative; 0 clips nothing"
+    for name in ("max_time", "val_check_interval"):
+        if _is_no_time(trainer[name]):
+            yield f"trainer.{name} is {trainer[name]}: it must be more than 0"
+
+
+def _is_no_time(interval: Any) -> bool:
+    """Return whether a length of time, or a number of batches, is 0 or less."""
+    if isinstance(interval, Mapping):
+        interval = timedelta(**interval)
+    return (
+        interval <= timedelta(0)
+        if isinstance(interval, timedelta)
+        else interval == 0 and type(interval) is int
+    )
 
 
 def _of_best(best: Mapping[str, Any]) -> Iterator[str]:
     """Find what would keep the best weights from being in `best.ckpt`, where test and stage 2 look for them."""
-    if best["monitor"] is None:
-        yield "best_checkpoint.monitor is null: name the metric by which a validation is the best, as val/hit_ratio@1"
+    if not best["monitor"]:
+        shown = "null" if best["monitor"] is None else "empty"
+        yield (
+            f"best_checkpoint.monitor is {shown}: name the metric by which a validation is the best, as "
+            "val/hit_ratio@1"
+        )
     fixed = {"filename": "best", "save_top_k": 1, "enable_version_counter": False}
     for name, value in fixed.items():
         if best[name] != value:
@@ -55,7 +77,7 @@ def _of_best(best: Mapping[str, Any]) -> Iterator[str]:
     if best["save_last"]:
         yield "best_checkpoint.save_last is set: last.ckpt is that of last_checkpoint; leave it out"
     for name in ("every_n_train_steps", "train_time_interval"):
-        if best[name]:
+        if best[name] not in (None, 0):
             yield (
                 f"best_checkpoint.{name} is {best[name]}: between validations nothing is the best; set "
                 "trainer.val_check_interval, or last_checkpoint.every_n_train_steps for a checkpoint to resume from"

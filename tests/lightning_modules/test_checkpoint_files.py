@@ -1,9 +1,10 @@
 """Checkpoints as files: whole, checked, two of them kept, and what happens when there is no room."""
 
+import pickle
 import resource
 import signal
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from datamodules.errors import InputError
 from lightning_modules.checkpoint_files import CheckpointFiles, is_whole, read_whole, write_whole
@@ -160,3 +162,25 @@ def test_a_run_without_room(
     line = capsys.readouterr().err
     assert "error: a checkpoint of step 3 cannot be written to outputs/tiny/full" in line
     assert "free some space there and start over" in line, "there is nothing to go on from"
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "kind"),
+    [
+        ("empty.ckpt", lambda path: path.touch(), "it is empty"),
+        ("text.ckpt", lambda path: path.write_text("hello"), "it is no file of torch.save"),
+        ("a.pkl", lambda path: path.write_bytes(pickle.dumps({"a": 1})), "it is a pickle"),
+        ("w.safetensors", lambda path: save_file({"w": torch.ones(2)}, path), "it is a safetensors file"),
+        (
+            "plain.ckpt",
+            lambda path: torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": {}}, path),
+            "it was not written by train.py",
+        ),
+    ],
+)
+def test_a_file_of_another_program_is_named(
+    name: str, write: Callable[[Path], None], kind: str, tmp_path: Path
+) -> None:
+    write(tmp_path / name)
+    with pytest.raises(InputError, match=rf"{name} is no readable checkpoint \({kind}.*\): give one that"):
+        read_whole(tmp_path / name)

@@ -1,5 +1,6 @@
 """Settings that would do nothing, or break a run, are refused before anything is written."""
 
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from tests.cli import config, run
 TRAINER = {
     "use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 0, "gradient_clip_algorithm": None,
     "gradient_clip_val": None, "accumulate_grad_batches": 1, "log_every_n_steps": None,
+    "check_val_every_n_epoch": 1, "max_time": None, "val_check_interval": None,
 }  # fmt: skip
 BEST = {
     "monitor": "val/mrr", "filename": "best", "save_top_k": 1, "enable_version_counter": False, "save_last": None,
@@ -33,7 +35,13 @@ BEST = {
         ("trainer.gradient_clip_algorithm", "value", "is 'value' and nothing would be clipped"),
         ("trainer.accumulate_grad_batches", 0, "is 0: it must be at least 1"),
         ("trainer.log_every_n_steps", 0, "is 0: it must be at least 1"),
+        ("trainer.check_val_every_n_epoch", 0, "is 0: it must be at least 1"),
+        ("trainer.gradient_clip_val", -1.0, "is -1.0: it must not be negative"),
+        ("trainer.gradient_clip_val", math.nan, "is nan: it must not be negative"),
+        ("trainer.max_time", {"seconds": 0}, "it must be more than 0"),
+        ("trainer.val_check_interval", 0, "is 0: it must be more than 0"),
         ("best_checkpoint.monitor", None, "name the metric"),
+        ("best_checkpoint.monitor", "", "name the metric"),
         ("best_checkpoint.filename", "mine", "is 'mine': the best weights would not be in best.ckpt alone"),
         ("best_checkpoint.save_top_k", 2, "is 2: the best weights would not be in best.ckpt alone"),
         (
