@@ -1,15 +1,42 @@
 """The checkpoint of the best validation."""
 
+from collections.abc import Iterator
 from copy import deepcopy
+from difflib import get_close_matches
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from callbacks.generation_metrics import GenerationMetrics
+from datamodules.errors import InputError
 from lightning_modules.checkpoint_files import CheckpointFiles
+from lightning_modules.ranking import RankingModule
+
+# Packages whose modules and callbacks log nothing in a validation but what `_validation_metrics` yields.
+_KNOWN = ("lightning_modules", "callbacks", "lightning")
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's, which would remember a file that could not be written as the best one, and never replace it."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Check the metric before training; Lightning looks for it after the first validation.
+
+        Raises:
+            InputError: No validation logs it.
+        """
+        if stage == "fit" and all(_is_known(each) for each in (pl_module, *trainer.callbacks)):
+            metrics = list(_validation_metrics(trainer, pl_module))
+            is_of_training = "/" in (self.monitor or "") and not str(self.monitor).startswith(
+                ("val/", "test/")
+            )
+            if metrics and self.monitor not in metrics and not is_of_training:
+                similar = get_close_matches(str(self.monitor), metrics, n=1)
+                raise InputError(
+                    f"best_checkpoint.monitor is {self.monitor} and no validation logs it: "
+                    f"{f'did you mean {similar[0]}? ' if similar else ''}It logs {', '.join(metrics)}"
+                )
+        super().setup(trainer, pl_module, stage)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves if this validation was the best; what could not be saved was not."""
@@ -19,3 +46,15 @@ class BestCheckpoint(ModelCheckpoint):
         # Only the first process writes, and all have to remember the same.
         if isinstance(files, CheckpointFiles) and trainer.strategy.broadcast(files.failure is not None):
             self.load_state_dict(before)
+
+
+def _is_known(part: object) -> bool:
+    return type(part).__module__.partition(".")[0] in _KNOWN
+
+
+def _validation_metrics(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[str]:
+    if isinstance(pl_module, RankingModule):
+        yield from pl_module.val_metrics.named()
+    for callback in trainer.callbacks:
+        if isinstance(callback, GenerationMetrics):
+            yield from callback.validation_metrics

@@ -16,6 +16,9 @@ from datamodules.tokenization import PieceEncoder
 # What the papers' evaluations allow; longer where a title of the catalogue is.
 _FEWEST_TOKENS = 64
 
+_METRICS = ("valid_ratio", "generated_hit_ratio@1", "constrained_hit_ratio@1")
+_OF_VALID = "generated_hit_ratio@1_valid"
+
 
 @runtime_checkable
 class WritesAnswers(Protocol):
@@ -48,6 +51,11 @@ class GenerationMetrics(pl.Callback):
         self._validation = validation
         self._metrics: dict[str, MeanMetric] = {}
         self._max_new_tokens = 0
+
+    @property
+    def validation_metrics(self) -> list[str]:
+        """What validations log."""
+        return [f"val/{name}" for name in (*_METRICS, _OF_VALID)] if self._validation else []
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts counting."""
@@ -98,9 +106,8 @@ class GenerationMetrics(pl.Callback):
                 f"GenerationMetrics needs a language model and {type(pl_module).__name__} writes no text: leave the "
                 "callback out"
             )
-        names = ("valid_ratio", "generated_hit_ratio@1", "constrained_hit_ratio@1")
         self._metrics = {
-            name: MeanMetric(nan_strategy="disable").to(trainer.strategy.root_device) for name in names
+            name: MeanMetric(nan_strategy="disable").to(trainer.strategy.root_device) for name in _METRICS
         }
         data = trainer.datamodule
         answers = PieceEncoder(data.tokenizer).responses(data.store.titles)
@@ -120,7 +127,7 @@ class GenerationMetrics(pl.Callback):
         # `compute` sums over ranks, so that every rank logs the same value.
         values = {name: metric.compute() for name, metric in self._metrics.items()}
         if values["valid_ratio"] > 0:
-            values["generated_hit_ratio@1_valid"] = values["generated_hit_ratio@1"] / values["valid_ratio"]
+            values[_OF_VALID] = values["generated_hit_ratio@1"] / values["valid_ratio"]
         pl_module.log_dict({f"{prefix}{name}": value for name, value in values.items()})
 
 

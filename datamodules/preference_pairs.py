@@ -119,6 +119,12 @@ class PreferencePairsDataModule(StoredDataModule):
             test=source.test,
         )
 
+    @property
+    def most_negatives(self) -> int:
+        """Most rejected responses of a prompt in training; `setup` has to run first."""
+        there = int(self._widths("train").max()) - 1
+        return there if self.num_negatives is None else min(there, self.num_negatives)
+
     def _fetch(self) -> None:
         """Fetches nothing: the files are local."""
 

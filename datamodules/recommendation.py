@@ -177,6 +177,11 @@ class RecommendationDataModule(StoredDataModule):
         """What shapes a prompt, for whoever uses the trained model."""
         return PromptSettings(tuple(self._templates), self._chat, self._rules.max_history, self._max_length)
 
+    @property
+    def most_negatives(self) -> int:
+        """Negatives of every prompt in training."""
+        return self.num_negatives
+
     def _fetch(self) -> None:
         self.source.prepare(self.cache_dir)
 

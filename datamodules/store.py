@@ -110,9 +110,18 @@ def write_tokenizer(
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fills a temporary folder and renames it to `folder`; where another process was faster, keeps that one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    """Fills a temporary folder and renames it to `folder`; where another process was faster, keeps that one.
+
+    Raises:
+        InputError: Nothing can be written beside `folder`.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise InputError(
+            f"{folder.parent} cannot be written ({error.strerror}): name another folder with --data.cache_dir"
+        ) from error
     try:
         fill(temporary)
         try:

@@ -3,7 +3,6 @@
 import os
 import sys
 import warnings
-from argparse import ArgumentError
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,14 @@ from datamodules.yaml_keys import is_yaml, require_distinct_keys
 from lightning_modules.argument_parser import RunArgumentParser
 from lightning_modules.checkpoint_files import CheckpointFiles, can_be_resumed
 from lightning_modules.earlier_runs import undo_interrupted_move
+from lightning_modules.failures import failure_line
 from lightning_modules.fit_summary import fit_summary
 from lightning_modules.folder_lock import is_first_process, locked
 from lightning_modules.hidden_messages import hide_answered_advice
 from lightning_modules.idle_settings import require_effective
 from lightning_modules.lost_process import tells_of_a_lost_process
 from lightning_modules.output_streams import outlive_readers
-from lightning_modules.parser_errors import explain, innermost_message
+from lightning_modules.parser_errors import explain
 from lightning_modules.random_seed import choose_seed, order_seed
 from lightning_modules.run_folder import (
     require_checkpoint,
@@ -110,14 +110,7 @@ class DynamicPOCLI(LightningCLI):
         choose_seed(config, _folder(config), resumes=subcommand == "fit" and config.ckpt_path is not None)
 
     def _parse_ckpt_path(self) -> None:
-        """Refuses a checkpoint whose hyperparameters would replace the settings."""
-        try:
-            super()._parse_ckpt_path()
-        except ArgumentError as error:
-            raise InputError(
-                f"--ckpt_path {self.config[self.config.subcommand].ckpt_path} was not written by train.py: its "
-                f"hyperparameters are not settings here: {innermost_message(error)}"
-            ) from error
+        """Leaves the settings as they are: Lightning would take them from the checkpoint's hyperparameters."""
 
     def before_instantiate_classes(self) -> None:
         """Puts everything a run writes into its folder, and settles which checkpoint is meant."""
@@ -207,7 +200,11 @@ class DynamicPOCLI(LightningCLI):
             "logger": run_loggers(self.subcommand, self.config_init[self.subcommand]),
             "plugins": [*(plugins if isinstance(plugins, list) else [plugins]), CheckpointFiles()],
         }
-        return self._instantiate_trainer({**settings, **kwargs}, self._checkpoints())
+        try:
+            return self._instantiate_trainer({**settings, **kwargs}, self._checkpoints())
+        # Of a setting, or of a package that a setting needs.
+        except (TypeError, ValueError, ImportError, RuntimeError) as error:
+            raise InputError(f"trainer: {error}") from error
 
     def _checkpoints(self) -> list[Callback]:
         """Return the callbacks that write checkpoints, in the modes that have some."""
@@ -283,9 +280,11 @@ def main(args: ArgsType = None) -> None:
                 parser_class=RunArgumentParser,
                 args=args,
             )
-        except (InputError, MisconfigurationException) as error:
-            # Lightning writes several lines.
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        except Exception as error:
+            line = failure_line(error)
+            if line is None:
+                raise
+            print(f"error: {line}", file=sys.stderr)
             sys.exit(2)
         except SIGTERMException:  # outside training there is nothing to save; Lightning would report success
             sys.exit(TERMINATED)

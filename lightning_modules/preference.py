@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from datamodules.base import StoredDataModule
 from datamodules.batches import Batch
 from datamodules.checks import require_text
 from datamodules.errors import InputError
@@ -71,10 +72,13 @@ class PreferenceModule(LanguageModelRecommender):
         """Builds the policy and, to train, loads stage 1 into it and freezes the reference.
 
         Raises:
-            InputError: A checkpoint that it starts from is missing or of another model.
+            InputError: A checkpoint that it starts from is missing or of another model, or the objective takes fewer
+                negatives than the data have.
         """
         if self.policy is not None:
             return
+        if self.trainer.training:
+            self._require_few_negatives()
         super().configure_model()
         if not self.trainer.training:
             return
@@ -86,6 +90,14 @@ class PreferenceModule(LanguageModelRecommender):
         if self.policy_from is not None:
             self.load_state_dict(starting_state(self, self._identity, self.policy_from), strict=False)
         _turn_dropout_off(self)
+
+    def _require_few_negatives(self) -> None:
+        data, most = self.trainer.datamodule, self.objective.most_negatives
+        if most is not None and isinstance(data, StoredDataModule) and data.most_negatives > most:
+            raise InputError(
+                f"prompts have up to {data.most_negatives} negatives and the objective compares {most}: set "
+                f"--data.num_negatives {most}, or an objective for many, such as losses.DMPO"
+            )
 
     def setup(self, stage: str) -> None:
         """Refuse data without negatives, on which there is no preference.

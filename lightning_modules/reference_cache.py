@@ -82,8 +82,16 @@ class ReferenceStore:
         Args:
             batches: Examples with all their candidates.
             score: Computes log π_ref(y | x), shape [B, C].
+
+        Raises:
+            InputError: The folder cannot be made.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.folder} cannot be made ({error.strerror}): name another folder with --model.reference_cache"
+            ) from error
         for batch in batches:
             _write_shard(self.folder, batch, score(batch).float().cpu())
 

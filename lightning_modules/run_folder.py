@@ -46,14 +46,19 @@ def run_folder(config_files: list[str], outputs: Path) -> Path:
 
 
 def resolve_stage(init_from: str, folder: Path) -> str:
-    """Maps the name of a run beside this one, as `sft`, to its best checkpoint; a path stays what it is.
+    """Maps the name of a run beside this one, as `sft`, or a run's folder to its best checkpoint.
+
+    Another path stays what it is.
 
     Args:
         init_from: A name or a path.
         folder: Where this run's config puts it.
     """
-    is_name = Path(init_from).name == init_from and not Path(init_from).suffix
-    return str(folder.parent / init_from / "checkpoints/best.ckpt") if is_name else init_from
+    path = Path(init_from)
+    if path.name == init_from and not path.suffix:
+        return str(folder.parent / init_from / "checkpoints/best.ckpt")
+    inside = (path / "checkpoints/best.ckpt", path / "best.ckpt")
+    return str(next((file for file in inside if file.is_file()), init_from))
 
 
 def resolve_checkpoint(ckpt_path: str, folder: Path) -> str:
@@ -91,6 +96,10 @@ def _last_whole(folder: Path) -> Path:
 
 
 def _no_checkpoint(ckpt_path: str, path: Path) -> InputError:
+    if path.is_dir():
+        found = sorted([*path.glob("*.ckpt"), *path.glob("checkpoints/*.ckpt")])
+        remedy = f"give a file in it, such as {found[0]}" if found else "give the path of a checkpoint"
+        return InputError(f"--ckpt_path {ckpt_path or repr(ckpt_path)} is a folder: {remedy}")
     return InputError(
         f"--ckpt_path {ckpt_path}: there is no {path}: train without --ckpt_path first, or give the path of a "
         "checkpoint"

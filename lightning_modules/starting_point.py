@@ -56,6 +56,8 @@ def starting_state(module: LanguageModelRecommender, identity: Identity, path: s
 
 
 def _adapter_state(module: LanguageModelRecommender, folder: Path) -> dict[str, Tensor]:
+    if not (folder / _CONFIG).is_file():
+        raise InputError(f"{folder} holds no readable {_CONFIG}: {_other_way(folder)}")
     if module.lora is None:
         raise InputError(f"{folder} is an adapter and the model has none: set model.init_args.lora")
     settings = _settings(folder)
@@ -64,6 +66,18 @@ def _adapter_state(module: LanguageModelRecommender, folder: Path) -> dict[str, 
     state = {_name_here(name): value for name, value in _weights(folder).items()}
     require_same_weights(module, state, str(folder))
     return state
+
+
+def _other_way(folder: Path) -> str:
+    """Say what to do with a folder that holds no adapter."""
+    if (folder / "config.json").is_file():
+        return (
+            "it is a whole model: name it as model.language_model, class lightning_modules.PretrainedLM, and leave "
+            "this setting out"
+        )
+    if found := sorted([*folder.glob("*.ckpt"), *folder.glob("checkpoints/*.ckpt")]):
+        return f"it is a run without a best checkpoint: give a file, such as {found[0]}"
+    return "give a checkpoint, the folder of a run, or the folder of a PEFT adapter"
 
 
 def _name_here(name: str) -> str:

@@ -45,8 +45,16 @@ class TrainedRankingModule(RankingModule):
         require_float32(self, "set trainer.precision to 32-true or bf16-mixed")
 
     def configure_optimizers(self) -> Any:
-        """Optimises the parameters that are trained; the schedule runs over all of the trainer's steps."""
-        optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        """Optimises the parameters that are trained; the schedule runs over all of the trainer's steps.
+
+        Raises:
+            InputError: The optimiser or the schedule refuses its settings.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        try:
+            optimizer = self._optimizer(trained)
+        except ValueError as error:
+            raise InputError(f"model.optimizer: {error}") from error
         if self._lr_scheduler is None:
             return optimizer
         scheduler = self._lr_scheduler(optimizer, num_steps=run_length(self.trainer))

@@ -65,11 +65,23 @@ def choose(settings: WandbSettings, environment: Mapping[str, str], folder_name:
         _require_known(variables)
     if mode != "disabled":
         _tell_overruled(settings, variables)
+    if settings.project is not None and mode != "disabled":
+        _require_taken("wandb.project", settings.project)
     return WandbChoice(
         mode=mode,
         project=settings.project or variables.get("WANDB_PROJECT", "dynamicpo"),
         name=settings.name or variables.get("WANDB_NAME", folder_name),
     )
+
+
+def _require_taken(name: str, project: str) -> None:
+    try:
+        wandb.Settings(project=project)
+    except (ValidationError, UsageError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise InputError(
+            f"{name} is {project!r}, which W&B does not take ({reason}): take another"
+        ) from error
 
 
 def _require_known(variables: Mapping[str, str]) -> None:

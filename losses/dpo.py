@@ -42,6 +42,7 @@ class DPO(Objective):
     """
 
     needs_reference = True
+    most_negatives = 1
 
     def loss(self, values: Tensor, selected: Tensor, beta: Tensor) -> Tensor:
         """See `dpo_loss`."""

@@ -22,6 +22,7 @@ class Objective(nn.Module, ABC):
         needs_reference: Whether the reference model's log-probabilities must be given.
         needs_lengths: Whether the responses' lengths must be given.
         needs_draws: Whether uniforms must be given.
+        most_negatives: The largest K; None where any will do.
 
     Raises:
         ValueError: beta is negative or not finite.
@@ -30,6 +31,7 @@ class Objective(nn.Module, ABC):
     needs_reference: bool = False
     needs_lengths: bool = False
     needs_draws: bool = False
+    most_negatives: int | None = None
 
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ class SelectiveObjective(Objective):
         self.beta_rule = beta_rule
         self.needs_reference = objective.needs_reference
         self.needs_lengths = objective.needs_lengths
+        self.most_negatives = objective.most_negatives
         self.needs_draws = objective.needs_draws or selection.needs_draws
 
     def view(self, scores: ResponseScores) -> ResponseScores:

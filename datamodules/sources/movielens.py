@@ -55,7 +55,12 @@ class MovieLens100k(InteractionSource):
         if all((folder / name).is_file() for name in _SHA256):
             _verify(folder)
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be made ({error.strerror}): name another folder with --data.cache_dir"
+            ) from error
         _write(folder, _fetched(folder))
 
     def content(self, cache_dir: Path) -> str:

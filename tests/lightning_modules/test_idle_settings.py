@@ -115,7 +115,11 @@ def test_the_command_line_says_it_in_one_line(tiny_folder: Path, tmp_path: Path,
             "0",
             "data.num_negatives is 0, which is for supervised training: set at least 1",
         ),
-        ("best_checkpoint.monitor", "val/none", "`ModelCheckpoint(monitor='val/none')` could not find"),
+        (
+            "best_checkpoint.monitor",
+            "val/none",
+            "best_checkpoint.monitor is val/none and no validation logs it",
+        ),
     ):
         with pytest.raises(SystemExit) as caught:
             run("fit", "idle", settings, f"--{setting}", value)
