@@ -34,7 +34,7 @@ class BestCheckpoint(ModelCheckpoint):
                 similar = get_close_matches(str(self.monitor), metrics, n=1)
                 raise InputError(
                     f"best_checkpoint.monitor is {self.monitor} and no validation logs it: "
-                    f"{f'did you mean {similar[0]}? ' if similar else ''}It logs {', '.join(metrics)}"
+                    f"{f'did you mean {similar[0]}? ' if similar else ''}name one of {', '.join(metrics)}"
                 )
         super().setup(trainer, pl_module, stage)
 

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from callbacks.termination import StopRequest, leave
 from datamodules.checks import require_at_least
-from datamodules.errors import InputError
+from datamodules.errors import InputError, make_folder
 from lightning_modules.checkpoint_files import LAST, CheckpointFiles, can_be_resumed
 
 
@@ -43,7 +43,13 @@ class LastCheckpoint(Checkpoint):
         self._stop = StopRequest()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The step that training starts from needs no saving."""
+        """The step that training starts from needs no saving.
+
+        Raises:
+            InputError: The folder of the checkpoints cannot be made.
+        """
+        # On every process, so that all of them end.
+        make_folder(Path(self._folder(trainer)), "move the file away, or name another folder for the run")
         self._saved = self._seen = trainer.global_step
         self._stop.listen()
 

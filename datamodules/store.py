@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, make_folder
 from datamodules.examples import SPLITS
 from datamodules.tokenization import load_tokenizer, save_tokenizer
 
@@ -115,13 +115,12 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     Raises:
         InputError: Nothing can be written beside `folder`.
     """
+    remedy = "name another folder with --data.cache_dir"
+    make_folder(folder.parent, remedy)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise InputError(
-            f"{folder.parent} cannot be written ({error.strerror}): name another folder with --data.cache_dir"
-        ) from error
+        raise InputError(f"{folder.parent} cannot be written ({error.strerror}): {remedy}") from error
     try:
         fill(temporary)
         try:

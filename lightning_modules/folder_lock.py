@@ -10,7 +10,7 @@ from typing import IO
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
-from datamodules.errors import InputError
+from datamodules.errors import InputError, make_folder
 
 _LOCK = ".lock"
 
@@ -51,12 +51,7 @@ def is_first_process() -> bool:
 def _make(folder: Path) -> list[Path]:
     """Make a folder and return what was not there, innermost first."""
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"the run's folder {folder} cannot be made ({error.strerror}): name another with --trainer.default_root_dir"
-        ) from error
+    make_folder(folder, "name another for the run with --trainer.default_root_dir, or --outputs for all runs")
     return absent
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.batches import Batch
-from datamodules.errors import InputError
+from datamodules.errors import InputError, make_folder
 from lightning_modules.reference import Reference
 
 _CHECKSUM = b"sha256"
@@ -86,12 +86,7 @@ class ReferenceStore:
         Raises:
             InputError: The folder cannot be made.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{self.folder} cannot be made ({error.strerror}): name another folder with --model.reference_cache"
-            ) from error
+        make_folder(self.folder, "name another cache with --model.reference_cache")
         for batch in batches:
             _write_shard(self.folder, batch, score(batch).float().cpu())
 

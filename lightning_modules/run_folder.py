@@ -67,6 +67,8 @@ def resolve_checkpoint(ckpt_path: str, folder: Path) -> str:
     Raises:
         InputError: There is no such file. Lightning would warn and start over.
     """
+    if not ckpt_path:
+        raise InputError("--ckpt_path is empty: give best, last, or the path of a checkpoint")
     if ckpt_path == "last":
         return str(_last_whole(folder / "checkpoints"))
     path = folder / "checkpoints" / "best.ckpt" if ckpt_path == "best" else Path(ckpt_path)
@@ -99,7 +101,7 @@ def _no_checkpoint(ckpt_path: str, path: Path) -> InputError:
     if path.is_dir():
         found = sorted([*path.glob("*.ckpt"), *path.glob("checkpoints/*.ckpt")])
         remedy = f"give a file in it, such as {found[0]}" if found else "give the path of a checkpoint"
-        return InputError(f"--ckpt_path {ckpt_path or repr(ckpt_path)} is a folder: {remedy}")
+        return InputError(f"--ckpt_path {ckpt_path} is a folder: {remedy}")
     return InputError(
         f"--ckpt_path {ckpt_path}: there is no {path}: train without --ckpt_path first, or give the path of a "
         "checkpoint"

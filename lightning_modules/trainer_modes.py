@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from datamodules.errors import InputError
 
 _LIMIT = {
@@ -35,6 +37,11 @@ def _refusals(subcommand: str, trainer: Mapping[str, Any], resumed: bool) -> Ite
             "trainer.barebones leaves out the checkpoints and metrics that every run has: to try a run out use "
             "trainer.fast_dev_run, to measure its speed callbacks.Throughput"
         )
+    if trainer["accelerator"] in ("gpu", "cuda") and not _has_gpu(trainer["accelerator"]):
+        yield (
+            f"trainer.accelerator is {trainer['accelerator']} and torch finds none on this machine: set cpu, or auto, "
+            "which takes what there is"
+        )
     if trainer["overfit_batches"]:
         yield (
             f"trainer.overfit_batches {trainer['overfit_batches']} replaces the sampler that draws this project's "
@@ -46,6 +53,10 @@ def _refusals(subcommand: str, trainer: Mapping[str, Any], resumed: bool) -> Ite
             yield f"trainer.{name} is 0, so that {subcommand} would do nothing: leave it out or raise it"
     if subcommand == "fit" and trainer["fast_dev_run"] and resumed:
         yield "trainer.fast_dev_run tries out the first batches of a training: leave --ckpt_path out"
+
+
+def _has_gpu(accelerator: str) -> bool:
+    return torch.cuda.is_available() or (accelerator == "gpu" and torch.backends.mps.is_available())
 
 
 def left_out(subcommand: str, trainer: Mapping[str, Any], folder: Path) -> Iterator[str]:

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from datamodules.errors import InputError, last_line
+from datamodules.errors import InputError, last_line, make_folder
 from datamodules.filters import InteractionFilter
 from datamodules.interactions import Interactions
 from datamodules.sources.base import InteractionSource, sha256
@@ -55,12 +55,7 @@ class MovieLens100k(InteractionSource):
         if all((folder / name).is_file() for name in _SHA256):
             _verify(folder)
             return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{folder} cannot be made ({error.strerror}): name another folder with --data.cache_dir"
-            ) from error
+        make_folder(folder, "name another cache with --data.cache_dir")
         _write(folder, _fetched(folder))
 
     def content(self, cache_dir: Path) -> str:

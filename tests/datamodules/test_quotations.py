@@ -114,3 +114,12 @@ def test_what_cannot_separate_fields_is_refused(delimiter: str) -> None:
     ):
         with pytest.raises(ValueError, match="must be one ASCII character"):
             make()
+
+
+def test_a_tab_as_a_command_line_writes_it(tmp_path: Path) -> None:
+    """The two characters are a tab, with what follows from it for quotes and for the name of stored examples."""
+    path = write(tmp_path / "log.tsv", {3: '"Quoted" title'})
+    typed, tab = (TableSource(str(path), delimiter=delimiter) for delimiter in (r"\t", "\t"))
+    assert typed.read(tmp_path).titles == tab.read(tmp_path).titles
+    assert '"Quoted" title' in typed.read(tmp_path).titles
+    assert typed.fingerprint(tmp_path) == tab.fingerprint(tmp_path)
