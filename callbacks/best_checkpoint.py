@@ -5,7 +5,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from callbacks.generation_metrics import GenerationMetrics
 from datamodules.errors import InputError
@@ -20,22 +20,17 @@ class BestCheckpoint(ModelCheckpoint):
     """Lightning's, which would remember a file that could not be written as the best one, and never replace it."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Check the metric before training; Lightning looks for it after the first validation.
+        """Check this and other callbacks' metrics before training; Lightning looks for them after the first validation.
 
         Raises:
-            InputError: No validation logs it.
+            InputError: No validation logs one of them.
         """
         if stage == "fit" and all(_is_known(each) for each in (pl_module, *trainer.callbacks)):
             metrics = list(_validation_metrics(trainer, pl_module))
-            is_of_training = "/" in (self.monitor or "") and not str(self.monitor).startswith(
-                ("val/", "test/")
-            )
-            if metrics and self.monitor not in metrics and not is_of_training:
-                similar = get_close_matches(str(self.monitor), metrics, n=1)
-                raise InputError(
-                    f"best_checkpoint.monitor is {self.monitor} and no validation logs it: "
-                    f"{f'did you mean {similar[0]}? ' if similar else ''}name one of {', '.join(metrics)}"
-                )
+            for callback in trainer.callbacks:
+                if metrics and isinstance(callback, ModelCheckpoint | EarlyStopping) and callback.monitor:
+                    name = "best_checkpoint" if callback is self else type(callback).__name__
+                    _require_logged(f"{name}.monitor", callback.monitor, metrics)
         super().setup(trainer, pl_module, stage)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -46,6 +41,18 @@ class BestCheckpoint(ModelCheckpoint):
         # Only the first process writes, and all have to remember the same.
         if isinstance(files, CheckpointFiles) and trainer.strategy.broadcast(files.failure is not None):
             self.load_state_dict(before)
+
+
+def _require_logged(setting: str, monitor: str, metrics: list[str]) -> None:
+    # What training logs depends on its callbacks; it is looked for when it is needed.
+    is_of_training = "/" in monitor and not monitor.startswith(("val/", "test/"))
+    if monitor in metrics or is_of_training:
+        return
+    similar = get_close_matches(monitor, metrics, n=1, cutoff=0.5)
+    raise InputError(
+        f"{setting} is {monitor} and no validation logs it: {f'did you mean {similar[0]}? ' if similar else ''}"
+        f"name one of {', '.join(metrics)}"
+    )
 
 
 def _is_known(part: object) -> bool:

@@ -32,7 +32,7 @@ class HistoryDataModule(pl.LightningDataModule):
         trained: A folder that `callbacks.AdapterExport` wrote: its tokenizer, and how the model was prompted.
         item_field: The catalogue's column by which histories name items; it may be the title's.
         title_field: The catalogue's column with the title.
-        delimiter: What separates the fields of a text file, one character.
+        delimiter: What separates the fields of a text file, one character; backslash and t are a tab.
         quotes: Whether double quotes enclose fields of a text file, as in CSV; None: unless the delimiter is a tab.
         num_recommendations: Most items per user.
         beam: Titles that are followed at a time in a search of the catalogue, at least `num_recommendations`; as many

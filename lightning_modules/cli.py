@@ -202,8 +202,12 @@ class DynamicPOCLI(LightningCLI):
         }
         try:
             return self._instantiate_trainer({**settings, **kwargs}, self._checkpoints())
-        # Of a setting, or of a package that a setting needs.
-        except (TypeError, ValueError, ImportError, RuntimeError) as error:
+        except (
+            TypeError,
+            ValueError,
+            ImportError,
+            RuntimeError,
+        ) as error:  # an ImportError: a package is missing
             raise InputError(f"trainer: {error}") from error
 
     def _checkpoints(self) -> list[Callback]:

@@ -36,7 +36,9 @@ def failure_line(error: Exception) -> str | None:
     if isinstance(error, InputError | MisconfigurationException):
         return _one_line(str(error))
     if isinstance(error, OSError) and error.errno in _OF_THE_DISK and error.filename is not None:
-        return f"{error.filename}: {error.strerror}: free some space there, or name another path"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space there" if is_full else "make it accessible, or name another path"
+        return f"{error.filename}: {error.strerror}: {remedy}"
     if _is_out_of_memory(error):
         return (
             f"out of memory: {_one_line(str(error))[:200]}: lower data.batch_size or data.eval_batch_size (with "

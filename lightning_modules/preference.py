@@ -33,8 +33,8 @@ class PreferenceModule(LanguageModelRecommender):
         lr_scheduler: Any schedule; its length is filled in, see `TrainedRankingModule`.
         lora: Adapters; None trains all weights.
         init_from: Policy and reference at the start: a checkpoint of stage 1, or the folder of a PEFT adapter that was
-            trained elsewhere; None starts from the language model. On the command line also the name of the run beside
-            this one whose best checkpoint it is.
+            trained elsewhere; None starts from the language model. On the command line also a run's folder, or the name
+            of the run beside this one, whose best checkpoint is taken.
         reference_cache: Folder that keeps reference log-probabilities, so that a sweep computes them once; None
             computes them at every step.
         gradient_checkpointing: Less memory for more time, see `LanguageModelRecommender`.

@@ -12,6 +12,7 @@ from datamodules import HistoryDataModule
 from datamodules.base import StoredDataModule
 from datamodules.errors import InputError
 from lightning_modules.checkpoints import require_trained_data
+from lightning_modules.optimizer_check import require_usable
 from lightning_modules.ranking import RankingModule
 from lightning_modules.run_length import run_length
 from lightning_modules.schedule_factory import SchedulerFactory
@@ -53,8 +54,9 @@ class TrainedRankingModule(RankingModule):
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         try:
             optimizer = self._optimizer(trained)
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:
             raise InputError(f"model.optimizer: {error}") from error
+        require_usable(self._optimizer, self.trainer, self.device)
         if self._lr_scheduler is None:
             return optimizer
         scheduler = self._lr_scheduler(optimizer, num_steps=run_length(self.trainer))

@@ -29,7 +29,7 @@ class TableSource(InteractionSource):
             zone taken as UTC); in Parquet timestamps too.
         title_field: The column with the title.
         rating_field: The column with the rating, for a filter; None reads none.
-        delimiter: What separates the fields of a text file, one character.
+        delimiter: What separates the fields of a text file, one character; backslash and t are a tab.
         quotes: Whether double quotes enclose fields of a text file, as in CSV; else they are part of the text. None:
             unless the delimiter is a tab.
         columns: Names of the columns of a text file without a header line, in their order.

@@ -30,9 +30,9 @@ def os_error(number: int, path: str | None = "a/b") -> OSError:
     [
         (InputError("x"), "x"),
         (MisconfigurationException("two\n  lines"), "two lines"),
-        (os_error(errno.ENOSPC), "a/b: No space left on device: free some space there, or name another path"),
-        (os_error(errno.EROFS), "a/b: Read-only file system: free some space there, or name another path"),
-        (os_error(errno.EACCES), "a/b: Permission denied: free some space there, or name another path"),
+        (os_error(errno.ENOSPC), "a/b: No space left on device: free some space there"),
+        (os_error(errno.EROFS), "a/b: Read-only file system: make it accessible, or name another path"),
+        (os_error(errno.EACCES), "a/b: Permission denied: make it accessible, or name another path"),
         (
             InputError(
                 "Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
@@ -145,7 +145,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         slow("--ckpt_path file", "file is no readable checkpoint (it is empty)"),
         ("--model.init_from ./whole", "whole holds no readable adapter_config.json: it is a whole model: name it as"),
         slow("--model.init_from ./blocked", "blocked holds no readable adapter_config.json: give a checkpoint"),
-        slow("--best_checkpoint.monitor val/hit_ratio", "best_checkpoint.monitor is val/hit_ratio and no validation logs"),
+        slow("--best_checkpoint.monitor val/hit_ratio", "best_checkpoint.monitor is val/hit_ratio and no validation"),
+        slow(
+            "--trainer.callbacks+ lightning.pytorch.callbacks.EarlyStopping --trainer.callbacks.monitor mrr",
+            "EarlyStopping.monitor is mrr and no validation logs it: did you mean val/mrr? name one of val/hit",
+        ),
+        slow("--model.optimizer torch.optim.SparseAdam", "model.optimizer SparseAdam: SparseAdam does not support"),
+        slow("--model.optimizer.capturable true", "model.optimizer AdamW: If capturable=True"),
+        slow("--model.optimizer.fused true --model.optimizer.foreach true", "model.optimizer: `fused` and `foreach`"),
+        slow(
+            "--model.optimizer.fused true --trainer.gradient_clip_val 1 --trainer.precision bf16-mixed",
+            "model.optimizer AdamW is fused, and Lightning clips no gradients of such a one under bf16-mixed",
+        ),
         slow("--wandb.mode offline --wandb.project a/b", "wandb.project is 'a/b', which W&B does"),
     ],
 )  # fmt: skip
