@@ -36,7 +36,7 @@ from datamodules.yaml_keys import is_yaml, require_distinct_keys
 from lightning_modules.argument_parser import RunArgumentParser
 from lightning_modules.checkpoint_files import CheckpointFiles, can_be_resumed
 from lightning_modules.earlier_runs import undo_interrupted_move
-from lightning_modules.failures import failure_line
+from lightning_modules.failures import OF_A_SETTING, failure_line
 from lightning_modules.fit_summary import fit_summary
 from lightning_modules.folder_lock import is_first_process, locked
 from lightning_modules.hidden_messages import hide_answered_advice
@@ -202,12 +202,7 @@ class DynamicPOCLI(LightningCLI):
         }
         try:
             return self._instantiate_trainer({**settings, **kwargs}, self._checkpoints())
-        except (
-            TypeError,
-            ValueError,
-            ImportError,
-            RuntimeError,
-        ) as error:  # an ImportError: a package is missing
+        except OF_A_SETTING as error:
             raise InputError(f"trainer: {error}") from error
 
     def _checkpoints(self) -> list[Callback]:

@@ -7,6 +7,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules.errors import InputError
 
+# What the constructor of Lightning's trainer raises for a setting, or for a package that a setting needs.
+OF_A_SETTING = (TypeError, ValueError, ImportError, RuntimeError)
+
 # What a path or a disk does to a program that is right.
 _OF_THE_DISK = frozenset(
     {
