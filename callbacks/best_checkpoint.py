@@ -44,9 +44,9 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def _require_logged(setting: str, monitor: str, metrics: list[str]) -> None:
-    # What training logs depends on its callbacks; it is looked for when it is needed.
-    is_of_training = "/" in monitor and not monitor.startswith(("val/", "test/"))
-    if monitor in metrics or is_of_training:
+    # What training logs, such as `lr`, depends on its callbacks: it is looked for when it is needed.
+    is_of_validation = monitor.startswith(("val/", "test/")) or f"val/{monitor}" in metrics
+    if monitor in metrics or not is_of_validation:
         return
     similar = get_close_matches(monitor, metrics, n=1, cutoff=0.5)
     raise InputError(

@@ -36,7 +36,10 @@ def failure_line(error: Exception) -> str | None:
     Returns:
         One line; None for an error that the user's input does not explain.
     """
-    if isinstance(error, InputError | MisconfigurationException):
+    misses_metric = isinstance(error, RuntimeError) and str(error).startswith(
+        "Early stopping conditioned on metric"
+    )
+    if isinstance(error, InputError | MisconfigurationException) or misses_metric:
         return _one_line(str(error))
     if isinstance(error, OSError) and error.errno in _OF_THE_DISK and error.filename is not None:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -30,6 +30,10 @@ def os_error(number: int, path: str | None = "a/b") -> OSError:
     [
         (InputError("x"), "x"),
         (MisconfigurationException("two\n  lines"), "two lines"),
+        (
+            RuntimeError("Early stopping conditioned on metric `x`"),
+            "Early stopping conditioned on metric `x`",
+        ),
         (os_error(errno.ENOSPC), "a/b: No space left on device: free some space there"),
         (os_error(errno.EROFS), "a/b: Read-only file system: make it accessible, or name another path"),
         (os_error(errno.EACCES), "a/b: Permission denied: make it accessible, or name another path"),
