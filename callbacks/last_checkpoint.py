@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from callbacks.termination import StopRequest, leave
 from datamodules.checks import require_at_least
-from datamodules.errors import InputError, make_folder
+from datamodules.errors import InputError
 from lightning_modules.checkpoint_files import LAST, CheckpointFiles, can_be_resumed
 
 
@@ -46,10 +46,13 @@ class LastCheckpoint(Checkpoint):
         """The step that training starts from needs no saving.
 
         Raises:
-            InputError: The folder of the checkpoints cannot be made.
+            InputError: The folder of the checkpoints could not be made.
         """
-        # On every process, so that all of them end.
-        make_folder(Path(self._folder(trainer)), "move the file away, or name another folder for the run")
+        folder = Path(self._folder(trainer))
+        if folder.exists() and not folder.is_dir():  # on every process, so that all of them end
+            raise InputError(
+                f"{folder} is a file and checkpoints go there: move it, or name another folder for the run"
+            )
         self._saved = self._seen = trainer.global_step
         self._stop.listen()
 

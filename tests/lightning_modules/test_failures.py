@@ -142,7 +142,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         slow("--data.cache_dir file", "folder file cannot be made (a file has its name): name"),
         slow("--trainer.default_root_dir file/x", "folder file/x cannot be made (Not a directory): name another"),
         slow("--outputs file", "folder file/tiny/x cannot be made (Not a directory): name another"),
-        ("--trainer.default_root_dir blocked", "folder blocked/checkpoints cannot be made (a file has its name)"),
+        ("--trainer.default_root_dir blocked", "blocked/checkpoints is a file and checkpoints go there: move it"),
         ("--trainer.devices foo", "trainer: `devices` selected with `CPUAccelerator` should be an int > 0."),
         slow("--trainer.strategy foo", "trainer: You selected an invalid strategy name"),
         ("--ckpt_path a.pkl", "a.pkl is no readable checkpoint (it is a pickle)"),
