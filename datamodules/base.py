@@ -85,11 +85,6 @@ class StoredDataModule(pl.LightningDataModule):
         """Identifies the stored examples: the source's bytes and every setting that shapes them."""
         return self.settings.fingerprint
 
-    @property
-    @abstractmethod
-    def most_negatives(self) -> int:
-        """Most negatives of a prompt in training; `setup` has to run first."""
-
     @abstractmethod
     def _fetch(self) -> None:
         """Fetches what `_build` reads."""

@@ -46,3 +46,14 @@ def require_text(**settings: str | None) -> None:
     for name, value in settings.items():
         if value is not None and not value.strip():
             raise ValueError(f"{name}={value!r} must not be empty")
+
+
+def require_names(**settings: list[str] | None) -> None:
+    """Check lists of names; None means that a setting is not given.
+
+    Raises:
+        ValueError: One is empty, or holds an empty name.
+    """
+    for name, value in settings.items():
+        if value is not None and not (value and all(value)):
+            raise ValueError(f"{name}={value} must hold names and no empty one")

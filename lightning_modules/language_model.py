@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from datamodules.checks import require_at_least, require_share
+from datamodules.checks import require_at_least, require_names, require_share
 from datamodules.errors import InputError
 
 POLICY, REFERENCE = "policy", "reference"
@@ -121,10 +121,7 @@ class LoRA:
         """Check the settings."""
         require_at_least(1, rank=self.rank, alpha=self.alpha)
         require_share(dropout=self.dropout)
-        if not self.target_modules or not all(self.target_modules):
-            raise ValueError(
-                f"target_modules={self.target_modules} must name the layers to adapt, such as q_proj"
-            )
+        require_names(target_modules=self.target_modules)
 
     def apply(self, model: PreTrainedModel) -> PeftModel:
         """Adds the trained adapter to the decoder and freezes the base.

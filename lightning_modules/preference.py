@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import nn
 
-from datamodules.base import StoredDataModule
 from datamodules.batches import Batch
 from datamodules.checks import require_text
 from datamodules.errors import InputError
@@ -92,10 +91,10 @@ class PreferenceModule(LanguageModelRecommender):
         _turn_dropout_off(self)
 
     def _require_few_negatives(self) -> None:
-        data, most = self.trainer.datamodule, self.objective.most_negatives
-        if most is not None and isinstance(data, StoredDataModule) and data.most_negatives > most:
+        most, there = self.objective.most_negatives, getattr(self.trainer.datamodule, "most_negatives", 0)
+        if most is not None and there > most:
             raise InputError(
-                f"prompts have up to {data.most_negatives} negatives and the objective compares {most}: set "
+                f"prompts have up to {there} negatives and the objective compares {most}: set "
                 f"--data.num_negatives {most}, or an objective for many, such as losses.DMPO"
             )
 

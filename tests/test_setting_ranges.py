@@ -67,6 +67,7 @@ PASSES = {
         "nonsense": "user_field item_field time_field title_field rating_field",
     },
     "The command line gives them the run's folder.": {"": "folder dirpath default_root_dir"},
+    "Any word is what the items are called.": {"nonsense": "noun"},
     "W&B takes any name, and an empty one is none.": {"": "project name", "nonsense": "project"},
     "`require_effective` checks them where the run is known.": {
         "": "filename monitor", "nonsense": "filename monitor", -1: "save_top_k", 0: "save_top_k",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from datamodules.checks import require_text
+from datamodules.checks import require_names, require_text
 from datamodules.filters import InteractionFilter
 from datamodules.interactions import Interactions
 from datamodules.sources.base import InteractionSource, sha256
@@ -61,10 +61,12 @@ class TableSource(InteractionSource):
             catalogue=catalogue,
             user_field=user_field,
             item_field=item_field,
+            catalogue_item_field=catalogue_item_field,
             time_field=time_field,
             title_field=title_field,
             rating_field=rating_field,
         )
+        require_names(columns=columns, catalogue_columns=catalogue_columns)
         self.path = Path(path)
         self.catalogue = None if catalogue is None else Path(catalogue)
         self._fields = {USER: user_field, ITEM: item_field, TIME: time_field, TITLE: title_field}
