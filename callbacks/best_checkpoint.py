@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from copy import deepcopy
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -18,6 +20,8 @@ _KNOWN = ("lightning_modules", "callbacks", "lightning")
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's, which would remember a file that could not be written as the best one, and never replace it."""
+
+    _goes_on = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check this and other callbacks' metrics before training; Lightning looks for them after the first validation.
@@ -40,7 +44,27 @@ class BestCheckpoint(ModelCheckpoint):
         files = trainer.strategy.checkpoint_io
         # Only the first process writes, and all have to remember the same.
         if isinstance(files, CheckpointFiles) and trainer.strategy.broadcast(files.failure is not None):
-            self.load_state_dict(before)
+            super().load_state_dict(before)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Learn whether training goes on with the run of this folder, or begins one with another run's weights."""
+        start = Path(trainer.ckpt_path or "").resolve().parent
+        self._goes_on = start == Path(self.dirpath or "").resolve()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the best of this folder's run, by its place here: the folder may have been moved since.
+
+        Lightning would forget the score of a moved run, and replace its best checkpoint by the next one; and it would
+        take another run's best checkpoint for this run's.
+        """
+        best = Path(self.dirpath or "") / Path(state_dict["best_model_path"]).name
+        if not self._goes_on or not best.is_file():
+            return
+        here = {"dirpath": self.dirpath, "best_model_path": str(best), "kth_best_model_path": str(best)}
+        scores = {str(best): score for score in state_dict["best_k_models"].values()}
+        super().load_state_dict({**state_dict, **here, "best_k_models": scores})
 
 
 def _require_logged(setting: str, monitor: str, metrics: list[str]) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import IO, Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from callbacks.line_logger import Line, LineLogger
 
@@ -62,6 +62,8 @@ class MetricsCSV(LineLogger):
         columns, lines = self._read()
         if len(lines) > num_lines:
             self._replace(columns, lines[:num_lines])
+            if any(name.startswith("test/") and line[name] for line in lines[num_lines:] for name in columns):
+                rank_zero_info(f"{self._path} loses the test metrics logged after the checkpoint: test again")
         elif len(lines) < num_lines:
             rank_zero_warn(
                 f"{self._path} has {len(lines)} lines, the checkpoint was written after {num_lines}: the rest is lost"

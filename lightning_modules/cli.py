@@ -47,6 +47,7 @@ from lightning_modules.parser_errors import explain
 from lightning_modules.random_seed import choose_seed, order_seed
 from lightning_modules.run_folder import (
     require_checkpoint,
+    require_elsewhere,
     require_new_folder,
     require_same_config,
     resolve_checkpoint,
@@ -133,6 +134,8 @@ class DynamicPOCLI(LightningCLI):
         for start in ("init_from", "policy_from") if settings is not None else ():
             if settings.get(start):
                 settings[start] = resolve_stage(settings[start], own)
+                if begins:
+                    require_elsewhere(f"model.{start}", settings[start], folder)
         for name in ("best_checkpoint", "last_checkpoint"):
             config[name].dirpath = str(folder / "checkpoints")
         for line in left_out(self.subcommand, config.trainer, folder):

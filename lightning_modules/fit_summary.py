@@ -9,8 +9,10 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from callbacks import BestCheckpoint, CollapseAlarm, MetricsCSV
 from callbacks.media import wandb_runs
+from lightning_modules.run_record import RunRecord
 
 _NO_CHECKPOINTS = "none, since trainer.enable_checkpointing is false"
+_NOT_VALIDATED = "none, since trainer.limit_val_batches is 0"
 _NO_BEST = "none, since no validation ran; a smaller trainer.val_check_interval brings one"
 
 
@@ -29,7 +31,7 @@ def fit_summary(trainer: pl.Trainer, arguments: list[str]) -> str:
     has_best = best is not None and Path(best.best_model_path).is_file()
     name = "best" if has_best else "last"
     saves = bool(trainer.checkpoint_callbacks)
-    none = _NO_BEST if saves else _NO_CHECKPOINTS
+    none = (_NOT_VALIDATED if trainer.limit_val_batches == 0 else _NO_BEST) if saves else _NO_CHECKPOINTS
     curves = ["metrics.csv"] if any(isinstance(logger, MetricsCSV) for logger in trainer.loggers) else []
     files = [*([f"checkpoints/{name}.ckpt"] if saves else []), *curves]
     lines = [
@@ -49,6 +51,8 @@ def _best(checkpoint: BestCheckpoint) -> str:
 
 
 def _reason(trainer: pl.Trainer) -> str:
+    if any(isinstance(callback, RunRecord) and not callback.begun for callback in trainer.callbacks):
+        return "there was nothing left to train; a larger trainer.max_steps or trainer.max_epochs goes on"
     if 0 <= trainer.max_steps <= trainer.global_step:
         return f"trainer.max_steps {trainer.max_steps} reached"
     if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch:

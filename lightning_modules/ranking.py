@@ -1,6 +1,7 @@
 """Ranking candidates, and what it is judged by."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -60,6 +61,14 @@ class RankingMetrics(nn.Module):
         self._prefix = prefix
         names = ("hit_ratio@1", "hit_ratio@5", "ndcg@5", "mrr")
         self._metrics = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RankingMetrics":
+        """Keep sums in float32 where a precision such as `bf16-true` casts the module: bfloat16 counts to 256."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for metric in self.named().values():
+            if metric.mean_value.dtype.itemsize < 4:
+                metric.set_dtype(torch.float32)
+        return self
 
     def update(self, ranks: Tensor) -> None:
         """Adds a batch of ranks, see `rank_of`."""

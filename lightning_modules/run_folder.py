@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from datamodules.errors import InputError
 from lightning_modules.checkpoint_files import LAST, PREVIOUS, is_whole
 from lightning_modules.checkpoints import read_checkpoint
+from lightning_modules.earlier_runs import EARLIER
 from lightning_modules.run_record import is_saved_config
 
 CONFIGS = Path("configs")
@@ -154,6 +155,25 @@ def require_new_folder(config_files: list[str]) -> None:
         raise InputError(
             f"{config_files[0]} is the saved config of a run: name the folder of the new run with "
             "--trainer.default_root_dir, or give --ckpt_path last to go on with the old one"
+        )
+
+
+def require_elsewhere(setting: str, start: str, folder: Path) -> None:
+    """Refuse to start a new run from weights of the run that it would move aside.
+
+    Args:
+        setting: `model.init_from` or `model.policy_from`.
+        start: Its value.
+        folder: The new run's.
+
+    Raises:
+        InputError: The weights are in the new run's folder, and not among its earlier runs.
+    """
+    path, own = Path(start).resolve(), folder.resolve()
+    if path.is_relative_to(own) and not path.is_relative_to(own / EARLIER):
+        raise InputError(
+            f"{setting} {start} is of the run in {folder}, which the new run would move aside: name another folder "
+            "with --trainer.default_root_dir"
         )
 
 

@@ -43,7 +43,13 @@ class RunRecord(SaveConfigCallback):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, overwrite=True, save_to_log_dir=False, **kwargs)
         self._num_lines: int | None = None
+        self._saved_rate: float | None = None
         self._begun = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether a batch was trained on or evaluated; False where a resumed run had nothing left."""
+        return self._begun
 
     @cached_property
     def plain_config(self) -> dict[str, Any]:
@@ -64,9 +70,8 @@ class RunRecord(SaveConfigCallback):
         """Say where a resumed run goes on."""
         if self._num_lines is not None:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
-            pl_module.print(
-                f"resumed after step {trainer.global_step}; learning rate {rate:g}, from the checkpoint"
-            )
+            of = "from the checkpoint" if rate == self._saved_rate else "of the schedule of the new length"
+            pl_module.print(f"resumed after step {trainer.global_step}; learning rate {rate:g}, {of}")
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -158,6 +163,7 @@ class RunRecord(SaveConfigCallback):
         """Learn where metrics.csv stood."""
         if trainer.training:
             self._num_lines = checkpoint["metrics_lines"]
+            self._saved_rate = checkpoint["optimizer_states"][0]["param_groups"][0]["lr"]
 
 
 def _csv_loggers(trainer: pl.Trainer) -> list[MetricsCSV]:

@@ -22,6 +22,7 @@ from datamodules.global_batch import GlobalBatch
 from datamodules.sources import SDPOSource
 from datamodules.tokenization import learn_tokenizer
 from lightning_modules import LoRA
+from lightning_modules.argument_parser import RunArgumentParser
 from lightning_modules.cli import TRAINER_DEFAULTS, DynamicPOCLI, main
 from tests.conftest import tiny_titles
 
@@ -145,6 +146,7 @@ class Built(DynamicPOCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
+            parser_class=RunArgumentParser,
             args=args,
         )
 
@@ -184,7 +186,7 @@ def test_the_papers_settings_arrive(name: str) -> None:
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (1e-5, 0)
     assert group["betas"] == (0.9, 0.999)
-    (factor,) = model._lr_scheduler(optimizer, 100).lr_lambdas
+    (factor,) = model._lr_scheduler(optimizer, num_steps=100).lr_lambdas
     assert [factor(step) for step in (0, 4, 5, 100)] == pytest.approx([0.2, 1.0, 1.0, 0.0])
     if stage == "sft":
         assert model.history_weight == 0

@@ -158,8 +158,9 @@ def test_a_base_and_its_adapter_are_replaced_together_or_not_at_all(
         )
 
     monkeypatch.setattr("callbacks.adapter_export.write_adapter", enlarged)
+    longer = ("--ckpt_path", "last", "--trainer.max_steps", "14")
     with pytest.raises(SystemExit):
-        run("fit", "pair", exporting(config(tiny_folder, lora={"rank": 2})))
+        run("fit", "pair", exporting(config(tiny_folder, lora={"rank": 2})), *longer)
     assert "outputs/tiny/pair/adapter is not exported, since its log-prob" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in folder.glob("[ab]*/*")} == before
 

@@ -142,10 +142,12 @@ def test_what_cannot_be_recommended_is_one_line(
     run("predict", "run", made, "--ckpt_path", "best")
     assert pq.read_table(folder / "recommendations.parquet").num_rows == 5
     made["data"]["init_args"]["beam"] = 0
-    assert "beam=0 must be at least 1" in refused(made, capsys)
+    assert "beam=0 must be at least 1" in refused(made, capsys, "--ckpt_path", "best")
     made["data"]["init_args"]["beam"] = 20
     made["model"] = {"class_path": "lightning_modules.baselines.Popularity"}
-    assert "recommending needs a language model and Popularity knows only" in refused(made, capsys)
+    assert "recommending needs a language model and Popularity knows only" in refused(
+        made, capsys, "--trainer.default_root_dir", "elsewhere"
+    )
 
 
 def refused(settings: dict[str, Any], capsys: pytest.CaptureFixture[str], *args: str) -> str:

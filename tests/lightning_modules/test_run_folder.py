@@ -291,3 +291,34 @@ def test_a_rule_tested_again_says_what_it_was_tested_with(tiny_folder: Path) -> 
     noted = pq.read_schema(folder / "predictions.parquet").metadata
     assert noted[b"checkpoint_sha256"] == b""
     assert read_run(folder, "rule").ranks is not None
+
+
+def test_what_a_run_goes_on_from_is_told(tiny_folder: Path, capsys, caplog) -> None:
+    """Nothing left to train; test metrics that an extension drops; a new run that begins with another one's state."""
+    settings = config(tiny_folder)
+    folder = run("fit", "first", settings, "--trainer.max_steps", "6")
+    run("test", "first", settings, "--ckpt_path", "best")
+    capsys.readouterr()
+    run("fit", "first", settings, "--trainer.max_steps", "6", "--ckpt_path", "last")
+    assert "training ended after step 6: there was nothing left to train" in capsys.readouterr().out
+    run(
+        "fit",
+        "second",
+        settings,
+        "--trainer.max_steps",
+        "7",
+        "--ckpt_path",
+        str(folder / "checkpoints/last.ckpt"),
+    )
+    assert "best:   none" in capsys.readouterr().out
+    assert "loses the test metrics" not in caplog.text
+    run("fit", "first", settings, "--trainer.max_steps", "7", "--ckpt_path", "last")
+    assert "outputs/tiny/first/metrics.csv loses the test metrics logged after the checkpoint" in caplog.text
+    assert "step 6, val/hit_ratio@1" in capsys.readouterr().out
+
+
+def test_a_new_run_does_not_start_from_weights_that_it_would_move(tiny_folder: Path, capsys) -> None:
+    settings = config(tiny_folder, init_from="outputs/tiny/own/checkpoints/best.ckpt")
+    with pytest.raises(SystemExit):
+        run("fit", "own", settings)
+    assert "is of the run in outputs/tiny/own, which the new run would move aside" in capsys.readouterr().err
