@@ -15,6 +15,7 @@ from transformers import LlamaConfig
 
 from benchmarks.table import markdown
 from benchmarks.workload import Workload
+from datamodules.output_streams import outlive_readers
 
 LLAMA_2_7B = LlamaConfig(
     hidden_size=4096, num_hidden_layers=32, num_attention_heads=32, intermediate_size=11008, vocab_size=32000
@@ -171,4 +172,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

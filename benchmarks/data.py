@@ -21,6 +21,7 @@ from pyarrow import csv
 from benchmarks.measure import peak_mb
 from datamodules import PreferencePairsDataModule, RecommendationDataModule
 from datamodules.base import StoredDataModule
+from datamodules.output_streams import outlive_readers
 from datamodules.sources import PreferenceFiles, RecBoleSource, SDPOSource, TableSource
 
 _ITEMS = 20_000
@@ -179,4 +180,5 @@ _FORMATS: dict[str, tuple[Callable[[Path, int], None], Callable[..., StoredDataM
 }
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

@@ -11,6 +11,7 @@ from functools import partial
 from benchmarks.measure import median_seconds
 from benchmarks.table import markdown
 from benchmarks.workload import requested
+from datamodules.output_streams import outlive_readers
 from lightning_modules.generation import constrained_choice, greedy_tokens
 
 CANDIDATES, MAX_NEW_TOKENS = 20, 16
@@ -42,4 +43,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

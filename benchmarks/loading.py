@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.workload import Workload
 from datamodules import Batch, RecommendationDataModule
+from datamodules.output_streams import outlive_readers
 from lightning_modules import PreferenceModule, SupervisedModule
 from lightning_modules.reference import freeze_reference
 from losses import DMPO, DynamicPO
@@ -142,4 +143,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

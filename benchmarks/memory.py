@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import markdown
+from datamodules.output_streams import outlive_readers
 from lightning_modules.smollm2 import fetch_smollm2
 
 ROOT = Path(__file__).parents[1]
@@ -85,4 +86,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

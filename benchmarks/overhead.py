@@ -18,6 +18,7 @@ from typing import Any
 from lightning.pytorch.profilers import SimpleProfiler
 
 from benchmarks.table import markdown
+from datamodules.output_streams import outlive_readers
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ("configs/quickstart/sft.yaml", "configs/quickstart/dmpo.yaml", "configs/quickstart/dynamicpo.yaml")
@@ -125,4 +126,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

@@ -11,6 +11,7 @@ from benchmarks.measure import median_seconds
 from benchmarks.table import markdown
 from benchmarks.usual import RepeatedBatch, repeat_prompts, sequence_log_probs
 from benchmarks.workload import requested
+from datamodules.output_streams import outlive_readers
 from datamodules.packing import PackedBatch
 from lightning_modules.scoring import response_log_probs
 
@@ -61,4 +62,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

@@ -9,6 +9,7 @@ from transformers import LlamaConfig
 
 from benchmarks.cost import LLAMA_2_7B, Shape, layer_weights
 from benchmarks.table import markdown
+from datamodules.output_streams import outlive_readers
 
 # A weight in NF4, and a float32 scale for every 64 (arXiv 2305.14314, without its double quantisation).
 _NF4 = 0.5 + 4 / 64
@@ -120,6 +121,7 @@ def traffic_table(config: LlamaConfig = LLAMA_2_7B) -> str:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     print(memory_table())
     print()
     print(traffic_table())

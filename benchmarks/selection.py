@@ -9,6 +9,7 @@ from benchmarks import usual
 from benchmarks.measure import median_seconds
 from benchmarks.table import markdown
 from benchmarks.usual import boundary, dual_margin
+from datamodules.output_streams import outlive_readers
 from losses import DMPO, DynamicPO, ResponseScores
 
 BATCH, NEGATIVES = 32, 19
@@ -48,4 +49,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

@@ -19,6 +19,7 @@ import lightning.pytorch as pl
 
 from benchmarks.table import markdown
 from benchmarks.workload import Workload
+from datamodules.output_streams import outlive_readers
 
 ROOT = Path(__file__).parents[1]
 _MARK = "first step ended at "
@@ -78,4 +79,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

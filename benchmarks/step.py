@@ -17,6 +17,7 @@ from benchmarks.measure import Measurement, Timing, measure_apart
 from benchmarks.table import Row, Rows, bars, table, trl_line
 from benchmarks.workload import BATCH_SIZES, MODELS, Workload
 from datamodules.errors import InputError
+from datamodules.output_streams import outlive_readers
 
 
 def measure_row(workload: Workload, timing: Timing) -> Row:
@@ -106,4 +107,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

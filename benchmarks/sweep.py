@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.overhead import Actions, durations
 from benchmarks.table import markdown
+from datamodules.output_streams import outlive_readers
 
 # Fills the cache, or opens it.
 _FILL = "[LightningModule]PreferenceModule.on_train_start"
@@ -51,4 +52,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

@@ -13,6 +13,7 @@ from benchmarks.measure import median_seconds
 from benchmarks.table import markdown
 from benchmarks.ways import Step, ours
 from benchmarks.workload import requested
+from datamodules.output_streams import outlive_readers
 from lightning_modules.language_model import causal_lm
 
 NEGATIVES = 15
@@ -59,4 +60,5 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 
@@ -84,7 +85,7 @@ class HistoryDataModule(pl.LightningDataModule):
         """
         if stage != "predict":
             raise InputError(
-                f"histories have no targets to {stage} on: use predict, or data with targets as "
+                f"histories have no targets to {TrainerFn(stage).value} on: use predict, or data with targets as "
                 "datamodules.RecommendationDataModule has"
             )
         if self._collate is not None:

@@ -83,6 +83,8 @@ class PreferencePairsDataModule(StoredDataModule):
         require_at_least(0, num_negatives=num_negatives)
         require_at_least(1, rows_per_chunk=rows_per_chunk, max_length=max_length)
         require_text(tokenizer=tokenizer)
+        if special_tokens not in ("parse", "text"):
+            raise ValueError(f"special_tokens={special_tokens} must be one of parse, text")
         self.source = source
         self.num_negatives = num_negatives
         self._tokenizer_name = tokenizer

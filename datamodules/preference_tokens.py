@@ -27,6 +27,7 @@ class PreferenceEncoder:
 
     Attributes:
         parse: As given.
+        chat: As given.
 
     Raises:
         InputError: `chat` is set and the tokenizer has no chat template, or one that changes the prompt.
@@ -35,6 +36,7 @@ class PreferenceEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, parse: bool = False, chat: bool = False) -> None:
         self._pieces = PieceEncoder(tokenizer)
         self.parse = parse
+        self.chat = chat
         self._eos_token = str(tokenizer.eos_token)
         self._special = special_token_pattern(tokenizer)
         self._special_ids = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}

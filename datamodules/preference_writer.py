@@ -122,10 +122,11 @@ class PreferenceWriter:
         fits = self._max_length - heads - longest >= self._encoder.fewest
         if not fits.all():
             worst = int(np.argmin(fits))
+            template = " with its chat template" if self._encoder.chat else ""
             self._refuse(
-                f"{rows[worst].place}: the longest response has {longest[worst]} tokens and max_length is "
-                f"{self._max_length}, which leaves no room for the prompt: raise max_length, or leave the row out with "
-                "skip_broken_rows: true"
+                f"{rows[worst].place}: the longest response has {longest[worst]} tokens, the prompt needs at least "
+                f"{heads[worst] + self._encoder.fewest}{template} and max_length is {self._max_length}, which leaves "
+                "no room for the prompt: raise max_length, or leave the row out with skip_broken_rows: true"
             )
         return fits
 

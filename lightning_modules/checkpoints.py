@@ -110,10 +110,12 @@ def require_trained_data(saved: Any, data: DataRecord, numbered: tuple[str, ...]
     if stage == "fit":
         data.require_training_rows(then, "the checkpoint")
     data.require_catalogue(then, numbered, "the checkpoint")
-    if others := data.other_rows(then, validation=stage == "validate"):
+    others = data.other_rows(then, validation=stage == "validate")
+    if stage in ("test", "predict"):
+        others += differences(then.settings.test, data.settings.test)
+    if others:
         rank_zero_info(
-            f"{stage}: other data than the model was trained and validated on: {'; '.join(others)}: numbers are not "
-            "comparable with the run's own"
+            f"{stage}: other data than the run had: {'; '.join(others)}: numbers are not comparable with the run's own"
         )
 
 

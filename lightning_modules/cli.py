@@ -32,6 +32,7 @@ from callbacks.termination import TERMINATED, leaving_when_asked
 from callbacks.wandb_run import finish_run
 from datamodules import HistoryDataModule
 from datamodules.errors import InputError
+from datamodules.output_streams import outlive_readers
 from datamodules.yaml_keys import is_yaml, require_distinct_keys
 from lightning_modules.argument_parser import RunArgumentParser
 from lightning_modules.checkpoint_files import CheckpointFiles, can_be_resumed
@@ -42,7 +43,6 @@ from lightning_modules.folder_lock import is_first_process, locked
 from lightning_modules.hidden_messages import hide_answered_advice
 from lightning_modules.idle_settings import require_effective
 from lightning_modules.lost_process import tells_of_a_lost_process
-from lightning_modules.output_streams import outlive_readers
 from lightning_modules.parser_errors import explain
 from lightning_modules.random_seed import choose_seed, order_seed
 from lightning_modules.run_folder import (

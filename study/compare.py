@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from datamodules.errors import InputError
+from datamodules.output_streams import outlive_readers
 from datamodules.user_bootstrap import RESAMPLES, bootstrap_interval
 from study.origin import foreign_checkpoint
 from study.statistics import mcnemar_exact
@@ -213,4 +214,5 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from datamodules.errors import InputError
+from datamodules.output_streams import outlive_readers
 from datamodules.yaml_keys import require_distinct_keys
 from study.stage import Stage
 from study.summary import RunSummary, read_run, table
@@ -86,4 +87,5 @@ def _report(runs: dict[str, RunSummary]) -> str:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from datamodules.errors import InputError
+from datamodules.output_streams import outlive_readers
 from study.grid import Grid, Part, Rule, read_grid
 from study.plan import Cell, best_validation, chosen_rate, preference_stage, rule_stage, supervised_stage
 from study.stage import Stage
@@ -207,4 +208,5 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -13,6 +13,7 @@ from typing import Any
 
 from callbacks.wandb_segments import STEP
 from datamodules.errors import InputError
+from datamodules.output_streams import outlive_readers
 
 NAME = "DynamicPO: is it collapsing?"
 
@@ -133,4 +134,5 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

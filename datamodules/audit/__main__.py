@@ -11,6 +11,7 @@ from pathlib import Path
 from datamodules.audit import audit, redrawn, reshuffled
 from datamodules.audit_input import read_audit_data
 from datamodules.errors import InputError
+from datamodules.output_streams import outlive_readers
 
 _COLUMNS = ("user", "item", "time", "title")
 
@@ -58,4 +59,5 @@ def main(args: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

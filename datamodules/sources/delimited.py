@@ -89,15 +89,22 @@ class DelimitedText:
         quoted: Whether a field may stand in double quotes, with delimiters and line breaks inside; otherwise
             quotes are ordinary characters.
         columns: Names of the columns of a file without a header; None reads them from the first line.
+        quotes_hint: Added to the error about a row that holds a quote and has more or fewer fields than the header.
     """
 
     def __init__(
-        self, path: Path, delimiter: str, quoted: bool, columns: Sequence[str] | None = None
+        self,
+        path: Path,
+        delimiter: str,
+        quoted: bool,
+        columns: Sequence[str] | None = None,
+        quotes_hint: str = "",
     ) -> None:
         self.path = path
         self._delimiter = delimiter
         self._quoted = quoted
         self._columns = columns
+        self._quotes_hint = quotes_hint
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         """Yields every row that is not empty, with the line on which it begins; slow: for headers and errors."""
@@ -195,9 +202,10 @@ class DelimitedText:
     def _report(self, misshapen: list[csv.InvalidRow], broken: BrokenRows) -> None:
         if misshapen:
             first = misshapen[0]
+            hint = self._quotes_hint if '"' in first.text else ""
             broken.found(
                 lambda: f"line {self._line(first.number)}",
-                lambda: f"Expected {first.expected_columns} columns, got {first.actual_columns}",
+                lambda: f"Expected {first.expected_columns} columns, got {first.actual_columns}{hint}",
                 len(misshapen),
             )
 

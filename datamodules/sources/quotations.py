@@ -5,6 +5,9 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from datamodules.errors import InputError
 from datamodules.sources.opened import open_bytes
 
@@ -54,6 +57,13 @@ def check_quotations(path: Path, delimiter: str, header: bool = True) -> list[st
             f"on line {loose_text[0]}: {_REMEDY}"
         )
     return notes
+
+
+def count_enclosed(column: pa.Array) -> int:
+    """Count the texts that begin and end with a quote and hold something between."""
+    enclosed = pc.and_(pc.starts_with(column, '"'), pc.ends_with(column, '"'))
+    count = pc.sum(pc.and_(enclosed, pc.greater(pc.binary_length(column), 2))).as_py()
+    return int(count or 0)
 
 
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, int, csv.Error | None]]:

@@ -18,10 +18,12 @@ from datamodules.sources.delimited import DelimitedText, has_quoted_fields
 from datamodules.sources.json_rows import is_json, json_rows
 from datamodules.sources.log_builder import ITEM, TITLE, USER
 from datamodules.sources.opened import first_bytes, is_plain, open_bytes
+from datamodules.sources.quotations import count_enclosed
 
 _PARQUET_MAGIC = b"PAR1"
 _ROWS = 1 << 16
 _ROWS_OF_OBJECTS = 1 << 14
+_QUOTES_HINT = ", and its quotes enclose fields only with quotes: true"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class TextFormat:
 
     def opened(self, path: Path) -> DelimitedText:
         """Return a file in this format."""
-        return DelimitedText(path, self.delimiter, self.quoted, self.columns)
+        return DelimitedText(
+            path, self.delimiter, self.quoted, self.columns, "" if self.quoted else _QUOTES_HINT
+        )
 
 
 def table_chunks(broken: BrokenRows, fields: dict[str, str], text_format: TextFormat) -> Iterator[Chunk]:
@@ -68,7 +72,26 @@ def table_chunks(broken: BrokenRows, fields: dict[str, str], text_format: TextFo
         enclosed := [name for name in text.header() if len(name) > 1 and name[0] == name[-1] == '"']
     ):
         raise InputError(f"{broken.path}: the header has {enclosed[0]} in quotes: set quotes: true")
-    return text.chunks(fields, broken)
+    chunks = text.chunks(fields, broken)
+    return (
+        chunks
+        if text_format.quotes is not None or text_format.quoted
+        else _noting_quotes(chunks, fields, broken)
+    )
+
+
+def _noting_quotes(chunks: Iterator[Chunk], fields: dict[str, str], broken: BrokenRows) -> Iterator[Chunk]:
+    """Pass chunks on, and note at their end how many fields stand in quotes that are read as text."""
+    distinct = {field: name for name, field in fields.items()}.values()
+    count = 0
+    for chunk in chunks:
+        count += sum(count_enclosed(chunk.columns[name]) for name in distinct)
+        yield chunk
+    if count:
+        broken.notes.append(
+            f"{broken.path.name} has {count} fields that begin and end with a quote, which is read as text: set "
+            "quotes: true where quotes enclose fields, quotes: false where they do not"
+        )
 
 
 def column_names(path: Path, delimiter: str) -> list[str]:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from datamodules.errors import InputError
+from datamodules.output_streams import outlive_readers
 from study.collect import collect
 from study.report import figures, names
 from study.report.cells import Cell, cells_of
@@ -109,4 +110,5 @@ def _read(cells: list[Cell]) -> str:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning.pytorch.trainer.states import TrainerFn
 
 from datamodules import HistoryDataModule
 from datamodules.catalogue import NamedItems, read_items
@@ -138,6 +139,8 @@ def test_all_users_are_loaded_once_over_all_ranks(tmp_path: Path) -> None:
     data = HistoryDataModule(*paths, batch_size=3)
     with pytest.raises(InputError, match="histories have no targets to fit on: use predict"):
         data.setup("fit")
+    with pytest.raises(InputError, match="histories have no targets to test on: use predict"):
+        data.setup(TrainerFn.TESTING)
     data.setup("predict")
     seen = []
     for rank in range(2):

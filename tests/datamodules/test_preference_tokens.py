@@ -1,6 +1,7 @@
 """Prompts that went through a chat template, and ones that have yet to, against what transformers makes of them."""
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -159,8 +160,20 @@ def test_a_long_prompt_keeps_the_templates_beginning(folder: Path) -> None:
     assert text.startswith(f"{START}user\n")
     assert text.endswith(f"{END}\n{START}assistant\n")
     assert not text.startswith(f"{START}user\nFilms and")
-    with pytest.raises(InputError, match="leaves no room for the prompt: raise max_length"):
+    with pytest.raises(InputError, match="leaves no room for the prompt: raise max_length") as raised:
         module(folder, rows_of("Films {}", ""), chat=True, max_length=20)
+    tokens, needed = map(
+        int, re.findall(r"has (\d+) tokens, the prompt needs at least (\d+) with", str(raised.value))[0]
+    )
+    template = rendered(data.tokenizer, "Films 0").split("Films 0")
+    assert needed == sum(len(encoded(data.tokenizer, text)) for text in template)
+    assert tokens + needed > 20
+    module(folder, rows_of("Films {}", ""), chat=True, max_length=tokens + needed)
+
+
+def test_special_tokens_are_one_of_two_things() -> None:
+    with pytest.raises(ValueError, match="special_tokens=None must be one of parse, text"):
+        PreferencePairsDataModule(PreferenceFiles("train.jsonl"), special_tokens=None)  # type: ignore[arg-type]
 
 
 def test_responses_that_differ_in_their_end_alone_are_refused(folder: Path) -> None:

@@ -89,6 +89,40 @@ def test_quotes_that_are_lost_are_said(tmp_path: Path) -> None:
     )
 
 
+def test_quoted_titles_under_a_plain_header_are_said(tmp_path: Path) -> None:
+    """As csv.writer writes them; a quote alone and two of them are text. Only two fields of row 9 are in quotes."""
+    path = tmp_path / "log.tsv"
+    titles = ['The "N5" show', "Usual, The", '"']
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerow(["user_id", "item_id", "timestamp", "title"])
+        writer.writerows([f"u{n}", f"i{n}", n, titles[n % 3]] for n in range(6))
+        file.write('"u 7"\t"i7"\t7\t""\n"\ti8\t8\t"\n')
+    log = read(path, delimiter="\t")
+    assert {'"The ""N5"" show"', "Usual, The", '""""', '""', '"'} <= set(log.titles)
+    # Titles 0, 2, 3 and 5, and a user and an item; the note of merged titles is another one.
+    (note,) = (note for note in log.notes if "quote" in note)
+    assert note == (
+        "log.tsv has 6 fields that begin and end with a quote, which is read as text: set quotes: true "
+        "where quotes enclose fields, quotes: false where they do not"
+    )
+    assert not any("quote" in note for note in read(path, delimiter="\t", quotes=False).notes)
+
+
+def test_a_quoted_row_of_another_width_names_the_setting(tmp_path: Path) -> None:
+    """Row 7, on line 9, holds a tab inside quotes; a row without quotes is another matter, as is a RecBole file."""
+    path = write(tmp_path / "log.tsv", {7: '"a\tb"'})
+    with pytest.raises(
+        InputError,
+        match="line 9: Expected 4 .* got 5, and its quotes enclose fields only with quotes: true: mend",
+    ):
+        read(path, delimiter="\t")
+    assert read(path, delimiter="\t", quotes=True).titles[7].split() == ["a", "b"]
+    write(path, {7: "a\tb"})
+    with pytest.raises(InputError, match="line 9: Expected 4 columns, got 5: mend the row"):
+        read(path, delimiter="\t")
+
+
 def test_a_header_in_quotes_between_tabs_names_the_setting(tmp_path: Path) -> None:
     """As R writes tables."""
     path = tmp_path / "log.tsv"

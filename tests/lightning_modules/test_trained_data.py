@@ -25,6 +25,10 @@ from tests.cli import config, run
 from tests.conftest import tiny_titles
 
 LM = ("tokens",)
+OTHER_TEST_FILE = (
+    "{}: other data than the run had: the content of data.source.test has changed: numbers are not comparable with the "
+    "run's own"
+)
 
 
 def opened(data: StoredDataModule) -> StoredDataModule:
@@ -65,13 +69,16 @@ def test_a_trained_model_is_tested_on_other_rows_and_goes_on_with_the_same(
     everything = ["--ckpt_path", "last", "--data.max_test_examples", "null"]
     run("predict", "t", settings, *everything)
     assert pq.read_table(folder / "predictions.parquet").num_rows == 92
+    assert (
+        "predict: other data than the run had: data.max_test_examples was 21 and is None: numbers" in said()
+    )
     settings["last_checkpoint"]["every_n_train_steps"] = 1
     run("fit", "t", settings, *everything)
     assert said() == ""
     run("test", "t", settings, "--ckpt_path", "best", "--data.seed", "1", "--data.max_test_examples", "9")
     assert said() == (
-        "test: other data than the model was trained and validated on: data.seed was 0 and is 1: numbers are not "
-        "comparable with the run's own"
+        "test: other data than the run had: data.seed was 0 and is 1; data.max_test_examples was 21 and is 9: numbers "
+        "are not comparable with the run's own"
     )
     with pytest.raises(SystemExit):
         run("test", "t", settings, "--ckpt_path", "best", "--data.max_length", "256")
@@ -97,7 +104,8 @@ def test_a_resumed_run_may_have_another_test_file_and_sample(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("stage", "settings", "named"),
     [
-        ("test", {"max_test_examples": 5, "max_val_examples": 5, "num_negatives": 3, "batch_size": 9}, []),
+        ("test", {"max_val_examples": 5, "num_negatives": 3, "batch_size": 9}, []),
+        ("predict", {"max_test_examples": 5}, ["data.max_test_examples was 2000 and is 5"]),
         ("validate", {"max_test_examples": 5, "max_val_examples": 5}, ["data.max_val_examples was 2000 and is 5"]),
         (
             "predict",
@@ -203,9 +211,11 @@ def test_another_test_file_of_lists_is_other_rows_alone(tmp_path: Path, said) ->
         source = SDPOSource(str(tmp_path / "train.json"), str(tmp_path / f"{test}.json"))
         return opened(RecommendationDataModule(source, num_candidates=4, cache_dir=str(tmp_path)))
 
-    for stage in ("test", "fit"):
+    for stage in ("fit", "validate"):
         used(data("test"), data("other"), stage)
     assert said() == ""
+    used(data("test"), data("other"), "test")
+    assert said() == OTHER_TEST_FILE.format("test")
     with pytest.raises(InputError, match="another tokenizer: the catalogue of .*20 items then and 21 now"):
         used(data("test"), data("new"))
 
@@ -223,10 +233,15 @@ def test_preferences_are_tested_on_another_file_and_not_with_another_training_fi
         return opened(PreferencePairsDataModule(files, cache_dir=str(tmp_path), **settings))
 
     trained = data("train", "test")
-    for stage in ("test", "fit"):
+    shutil.copy(tmp_path / "test.jsonl", tmp_path / "copy.jsonl")
+    used(trained, data("train", "copy"))
+    for stage in ("fit", "validate"):
         used(trained, data("train", "third"), stage)
         used(trained, data("train", None), stage)
     assert said() == ""
+    for stage in ("test", "predict"):
+        used(trained, data("train", "third"), stage)
+        assert said() == OTHER_TEST_FILE.format(stage)
     with pytest.raises(InputError, match="another tokenizer: the content of data.source.train has changed"):
         used(trained, data("third", "test"))
     with pytest.raises(InputError, match="trained on other prompts: data.max_length was 512 and is 64"):
