@@ -124,8 +124,8 @@ class PreferenceWriter:
             worst = int(np.argmin(fits))
             template = " with its chat template" if self._encoder.chat else ""
             self._refuse(
-                f"{rows[worst].place}: the longest response has {longest[worst]} tokens, the prompt needs at least "
-                f"{heads[worst] + self._encoder.fewest}{template} and max_length is {self._max_length}, which leaves "
+                f"{rows[worst].place}: the longest response has {longest[worst]} tokens and the prompt needs at least "
+                f"{heads[worst] + self._encoder.fewest}{template}; max_length is {self._max_length}, which leaves "
                 "no room for the prompt: raise max_length, or leave the row out with skip_broken_rows: true"
             )
         return fits

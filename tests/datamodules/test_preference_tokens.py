@@ -163,7 +163,7 @@ def test_a_long_prompt_keeps_the_templates_beginning(folder: Path) -> None:
     with pytest.raises(InputError, match="leaves no room for the prompt: raise max_length") as raised:
         module(folder, rows_of("Films {}", ""), chat=True, max_length=20)
     tokens, needed = map(
-        int, re.findall(r"has (\d+) tokens, the prompt needs at least (\d+) with", str(raised.value))[0]
+        int, re.findall(r"has (\d+) tokens and the prompt needs at least (\d+) with", str(raised.value))[0]
     )
     template = rendered(data.tokenizer, "Films 0").split("Films 0")
     assert needed == sum(len(encoded(data.tokenizer, text)) for text in template)
