@@ -88,7 +88,7 @@ def test_a_hub_out_of_reach_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("revision", ["main", "0123", REVISION.upper()])
 def test_a_revision_that_can_move_is_refused(revision: str) -> None:
     with pytest.raises(ValueError, match="must be a commit"):
-        HubSource("a/b", revision, {}, "data", SDPOSource("a", "b"))
+        HubSource("a/b", revision, {"a.zip": "0" * 64}, "data", SDPOSource("a", "b"))
 
 
 @pytest.mark.parametrize(
