@@ -1,6 +1,7 @@
 """What may be loaded, and the one line that says why something may not."""
 
 import json
+import re
 import struct
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ from lightning_modules.checkpoints import require_same_model
 from lightning_modules.language_model import causal_lm
 from lightning_modules.scoring import response_log_probs
 from tests.cli import run, supervised, weights
+from tests.conftest import TINY_USERS
 from tests.lightning_modules.architectures import (
     llama3_tokenizer,
     qwen_tokenizer,
@@ -212,16 +214,13 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
         PretrainedLM(str(folder)).build(qwen_tokenizer())
 
 
-def test_a_context_shorter_than_a_prompt_names_the_example_and_both_lengths(
-    tiny_folder: Path, capsys
-) -> None:
+def test_a_context_shorter_than_a_prompt_names_the_user_and_both_lengths(tiny_folder: Path, capsys) -> None:
     folder = save_tiny("llama3", Path("model"), max_position_embeddings=200)
     line = fails(capsys, "fit", "long", language_model(supervised(tiny_folder), folder))
-    found = line.split()
-    assert "tokens and the model's context 200" in line
-    example, tokens = int(found[found.index("example") + 1]), int(found[found.index("has") + 1])
-    assert example >= 0
-    assert 200 < tokens <= 512
+    found = re.search(r"user u(\d+): a prompt has (\d+) tokens and the model's context 200", line)
+    assert found is not None, line
+    assert int(found[1]) < TINY_USERS
+    assert 200 < int(found[2]) <= 512
 
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is there")
