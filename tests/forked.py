@@ -19,10 +19,15 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 
 
+def _environment() -> dict[str, str]:
+    """Return that of the tests, without the W&B service of this process: a run waits for a service of its own alone."""
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
 @functools.cache
 def _server() -> "subprocess.Popen[str]":
-    # OpenMP takes its number of threads once, as torch is imported.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = _environment()  # OpenMP takes its number of threads once, as torch is imported
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     command = [sys.executable, "-m", "tests.forked"]
     return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
@@ -46,7 +51,7 @@ def run_python(
         request = {
             "command": command,
             "cwd": str(cwd),
-            "environment": {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment},
+            "environment": {**_environment(), **environment},
             "streams": [f"{folder}/out", f"{folder}/err"],
         }
         print(json.dumps(request), file=server.stdin, flush=True)
