@@ -4,6 +4,7 @@ Importing takes longer than a small run; and a process that has trained must not
 lives as long as the tests do: `python -m tests.forked` reads a program a line and answers with its exit status.
 """
 
+import atexit
 import functools
 import json
 import os
@@ -90,9 +91,14 @@ def main() -> None:
     """Answer programs until the tests end."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an import may print is no answer
+    from wandb.sdk.data_types._private import MEDIA_TMP
+
     from tests.faults.runs import die_with_the_parent  # imports all that a run does
 
     die_with_the_parent()
+    # W&B's folder for media belongs to all programs: the first one that ended would remove it.
+    atexit.unregister(MEDIA_TMP.cleanup)
+    MEDIA_TMP._finalizer.detach()  # type: ignore[attr-defined]
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         pid = os.fork()
@@ -103,6 +109,7 @@ def main() -> None:
             return
         _, raw = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(raw), file=answers, flush=True)
+    MEDIA_TMP.cleanup()
 
 
 if __name__ == "__main__":
