@@ -7,11 +7,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar as LightningProgress
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm, TQDMProgressBar, convert_inf
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm, TQDMProgressBar
 
 from callbacks.above_bars import messages_above_bars
 from callbacks.window import StepCounter
 from datamodules.checks import require_at_least
+from lightning_modules.run_length import run_length
 
 _LOSS = "train/loss"
 
@@ -62,7 +63,7 @@ class ProgressBar(TQDMProgressBar):
         """Count steps from the one that training starts from to the last one."""
         return Tqdm(
             desc=f"Epoch {self.trainer.current_epoch}",
-            total=_last_step(self.trainer),
+            total=run_length(self.trainer),
             initial=self.trainer.global_step,
             unit=" steps",
             disable=self.is_disabled,
@@ -172,7 +173,7 @@ class ProgressLines(LightningProgress):
             pl_module.print(self._line(trainer, now))
 
     def _line(self, trainer: pl.Trainer, now: float) -> str:
-        step, last = trainer.global_step, _last_step(trainer)
+        step, last = trainer.global_step, run_length(trainer)
         start, began = self._start
         rate = (step - start) / max(now - began, 1e-9)
         parts = [f"step {step}" if last is None else f"step {step} of {last}", f"{rate:.3g} steps/s"]
@@ -181,9 +182,3 @@ class ProgressLines(LightningProgress):
         if (loss := trainer.callback_metrics.get(_LOSS)) is not None:
             parts.append(f"{_LOSS} {loss:.4f}")
         return ", ".join(parts)
-
-
-def _last_step(trainer: pl.Trainer) -> int | None:
-    """Return the step that training ends with unless something stops it earlier; None where it is not known."""
-    last = convert_inf(trainer.estimated_stepping_batches)
-    return None if last is None else int(last)
